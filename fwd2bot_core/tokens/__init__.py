@@ -1,0 +1,1 @@
+"""Summary tokens at rest: how they become bytes, files and a list of files."""

@@ -1,0 +1,91 @@
+"""The audit event: who did what, when, to which object, why, under which policy and compressor.
+
+Knows the body's fields, version 1. Knows nothing about the log that numbers, stores and signs events.
+Names of persons, keys and content hashes never stand here in clear: callers pass references or commitments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID, uuid4
+
+import fwd2bot_core
+from fwd2bot_core.audit.canonical import canonical, commitment
+
+__all__ = ["Actor", "Event", "canonical", "commitment", "rfc3339"]
+
+VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who acted: a reference into an erasable table of actors, never a name."""
+
+    ref: str
+    role: str  # "scheduler", "operator", "compliance", ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One thing that happened. Everything optional is left out of the body when None."""
+
+    type: str  # "batch.committed", "run.started", ...
+    occurred_at: datetime  # aware
+    actor: Actor
+    clock: str = "system"  # where the time came from
+    event_id: UUID = field(default_factory=uuid4)
+    on_behalf_of: str | None = None  # an actor reference
+    run_id: str | None = None
+    collection: str | None = None  # a reference
+    subject: Mapping[str, Any] | None = None  # what it happened to: references and commitments
+    before: Mapping[str, Any] | None = None
+    after: Mapping[str, Any] | None = None
+    reason_code: str | None = None
+    reason_text: str | None = None
+    policy: Mapping[str, Any] | None = None  # id, version, sha256
+    compressor: str | None = None  # fingerprint
+    software: str = f"fwd2bot {fwd2bot_core.__version__}"
+
+    def body(self, seq: int) -> bytes:
+        """The exact canonical bytes of this event as number ``seq`` (from 0) of its log.
+
+        Raises ``ValueError`` for a naive time, a negative number, or a value outside the profile.
+        """
+        if seq < 0:
+            raise ValueError(f"events are numbered from 0, not {seq}")
+        needed = {
+            "v": VERSION,
+            "seq": seq,
+            "event_id": str(self.event_id),
+            "type": self.type,
+            "occurred_at": rfc3339(self.occurred_at),
+            "clock": {"source": self.clock},
+            "actor": {"ref": self.actor.ref, "role": self.actor.role},
+            "software": self.software,
+        }
+        optional = {name: getattr(self, name) for name in _OPTIONAL}
+        return canonical(needed | {name: value for name, value in optional.items() if value is not None})
+
+
+_OPTIONAL = (
+    "on_behalf_of",
+    "run_id",
+    "collection",
+    "subject",
+    "before",
+    "after",
+    "reason_code",
+    "reason_text",
+    "policy",
+    "compressor",
+)
+
+
+def rfc3339(moment: datetime) -> str:
+    """``2026-11-24T17:02:03.000004Z``: UTC, always six decimals. Raises ``ValueError`` for a naive time."""
+    if moment.utcoffset() is None:
+        raise ValueError(f"{moment!r} has no time zone")
+    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
