@@ -1,0 +1,34 @@
+"""The two losses of the method: what pass 2 says, and what pass 1 can be told apart by.
+
+Knows logits and vectors. Knows nothing of models, images or batches' origin.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch.nn import functional as F
+
+IGNORE = -100  # a label that asks for nothing
+
+
+def autoregressive(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Mean cross entropy of ``logits`` [B, T, V] against ``labels`` [B, T].
+
+    Labels are given already shifted: label t is what logits t must say; ``IGNORE`` asks for nothing.
+    """
+    return F.cross_entropy(logits.flatten(0, 1).float(), labels.flatten(), ignore_index=IGNORE)
+
+
+def contrastive(
+    images: torch.Tensor, texts: torch.Tensor, *, temperature: torch.Tensor | float, captions: torch.Tensor
+) -> torch.Tensor:
+    """Symmetric InfoNCE between L2-normalised ``images`` [B, d] and ``texts`` [B, d], pair i with i.
+
+    ``captions`` [B] numbers the captions: a text equal to one's own is no negative and is left out.
+    """
+    scores = images.float() @ texts.float().T / temperature  # [B, B]
+    same = captions[:, None] == captions[None, :]
+    same.fill_diagonal_(False)
+    scores = scores.masked_fill(same, -torch.inf)
+    right = torch.arange(len(scores), device=scores.device)
+    return (F.cross_entropy(scores, right) + F.cross_entropy(scores.T, right)) / 2

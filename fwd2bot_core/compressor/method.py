@@ -1,0 +1,71 @@
+"""The settings of the double forward pass that a bundle carries: everything beside weights and words.
+
+Plain values that JSON can hold. Imports no torch, so that a plan or a status page can read them at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from fwd2bot_core.errors import BundleInvalid
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method:
+    """How a compressor reads an image, asks for its summary and answers from it."""
+
+    name: str
+    k: int  # summary tokens an image
+    prompt: str  # what pass 1 asks of the image
+    question_template: str  # how pass 2 asks; "<image>" stands where the tokens go
+    size: tuple[int, int]  # width, height in pixels that the vision tower sees
+    mean: tuple[float, float, float]  # of RGB in [0, 1]
+    std: tuple[float, float, float]
+    rank: int  # of the LoRA pairs
+    alpha: float  # their scale is alpha / rank
+    merged: bool = True  # fold the pairs into copies of the weights when loading: faster, more memory
+    dtype: str = "float32"
+    max_new_tokens: int = 64
+    max_text_tokens: int = 512  # of a question or a text to search for
+    demonstration_only: bool = False
+
+    def __post_init__(self) -> None:
+        if self.dtype not in {"float32", "float16", "bfloat16"}:
+            raise BundleInvalid(
+                f"dtype {self.dtype!r} is none of float32, float16, bfloat16: use another bundle"
+            )
+        if self.question_template.count("<image>") != 1 or self.question_template.count("{question}") != 1:
+            raise BundleInvalid("question_template must hold <image> and {question} once each")
+        if min(self.k, self.rank, self.max_new_tokens, self.max_text_tokens, *self.size) < 1:
+            raise BundleInvalid("k, rank, size, max_new_tokens and max_text_tokens must be at least 1")
+
+    @property
+    def preprocessing(self) -> dict[str, Any]:
+        """What happens to an image before the tower sees it, as ``CompressorSpec`` states it."""
+        return {
+            "size": list(self.size),
+            "fit": "pad",  # the whole picture, its aspect kept, on a ground of the mean colour
+            "resample": "bicubic",
+            "mean": list(self.mean),
+            "std": list(self.std),
+        }
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Method:
+        """Raises ``BundleInvalid`` when a setting is missing, unknown or of the wrong kind."""
+        known = {f.name for f in fields(cls)}
+        if strange := sorted(set(values) - known):
+            raise BundleInvalid(
+                f"unknown setting {strange[0]!r}: the bundle was made for another Fwd2Bot version"
+            )
+        try:
+            triples = {name: tuple(float(x) for x in values[name]) for name in ("mean", "std")}
+            width, height = (int(x) for x in values["size"])
+            return cls(**{**values, **triples, "size": (width, height)})  # type: ignore[arg-type]
+        except (KeyError, TypeError, ValueError) as wrong:
+            raise BundleInvalid(f"its settings are incomplete or malformed ({wrong})") from wrong

@@ -1,0 +1,148 @@
+"""What the nano bundle learns from: tray pictures that came the whole way of a photo of the night.
+
+Each picture is rendered at 384 pixels, written as JPEG, decoded and fitted to 64 pixels. Cells of this
+pool are then recombined at will, which makes trays without number out of it. Knows pictures, questions
+and ids as arrays. Knows nothing of models or losses.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from multiprocessing import get_context
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+from tokenizers import Tokenizer
+
+from fwd2bot_core.compressor.decode import DecodeLimits, decode
+from fwd2bot_core.compressor.losses import IGNORE
+from fwd2bot_core.compressor.nano import fashion, questions, trays
+from fwd2bot_core.compressor.nano.design import METHOD, PIXELS
+from fwd2bot_core.compressor.preprocess import fit
+
+LONG, BLOCK = 22, 14  # ids of the describe block, and of each block with a short question
+BLOCKS = (LONG, BLOCK, BLOCK, BLOCK)
+PACKED = sum(BLOCKS)
+CAPTION = 16  # ids of a caption, with its opening id
+Ids = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """Fitted pictures [N, 3, 64, 64] uint8 and what lies in their cells [N, 4]."""
+
+    pixels: npt.NDArray[np.uint8]
+    cells: Ids
+
+
+def photograph(photos: Sequence[trays.Photo | None], rng: np.random.Generator) -> bytes:
+    """One tray as a JPEG file of about 25 KB."""
+    buffer = io.BytesIO()
+    Image.fromarray(trays.render(photos, rng)).save(buffer, "JPEG", quality=int(rng.integers(87, 94)))
+    return buffer.getvalue()
+
+
+def make_pool(split: str, count: int, seed: int, processes: int = 2) -> Pool:
+    """``count`` pictures of trays drawn from the photos of ``split``; every photo is used about equally."""
+    chunks = [(split, range(start, min(start + 250, count)), seed) for start in range(0, count, 250)]
+    with get_context("spawn").Pool(processes) as workers:
+        made = workers.starmap(_render, chunks)
+    return Pool(np.concatenate([pixels for pixels, _ in made]), np.concatenate([cells for _, cells in made]))
+
+
+def _render(split: str, numbers: range, seed: int) -> tuple[npt.NDArray[np.uint8], Ids]:
+    photos, kinds = fashion.photos(split)
+    by_kind = [np.flatnonzero(kinds == kind) for kind in range(len(trays.KINDS))]
+    pixels = np.empty((len(numbers), 3, PIXELS, PIXELS), np.uint8)
+    cells = np.empty((len(numbers), 4), np.int64)
+    for row, number in enumerate(numbers):
+        rng = np.random.default_rng([seed, number])
+        facts = trays.draw_facts(rng)
+        held = [None if kind < 0 else photos[rng.choice(by_kind[kind])] for kind in facts.cells]
+        target = METHOD.size if rng.random() < 0.5 else None  # a JPEG may be scaled while decoding, or not
+        found = decode(photograph(held, rng), DecodeLimits(), target=target)
+        pixels[row], cells[row] = fit(found.image, METHOD.size, METHOD.mean), facts.cells
+    return pixels, cells
+
+
+def pictures(pool: Pool, count: int, rng: np.random.Generator) -> Pool:
+    """A batch: half whole pictures, half put together from cells, all with some more light and noise."""
+    tray = rng.integers(0, len(pool.cells), (count, 4))
+    cell = rng.integers(0, 4, (count, 4))
+    whole = count // 2
+    tray[:whole], cell[:whole] = tray[:whole, :1], np.arange(4)
+    half = PIXELS // 2
+    split = pool.pixels.reshape(-1, 3, 2, half, 2, half)
+    taken = split[tray, :, cell // 2, :, cell % 2]  # [count, 4, 3, 32, 32]
+    turned = rng.random((count, 4)) < 0.5
+    turned[:whole] = False
+    taken[turned] = taken[turned][..., ::-1]  # mirrored, which cells of whole pictures never are
+    joined = taken.reshape(count, 2, 2, 3, half, half).transpose(0, 3, 1, 4, 2, 5)
+    pixels = joined.reshape(count, 3, PIXELS, PIXELS).astype(np.float32)
+    pixels *= rng.uniform(0.85, 1.15, (count, 1, 1, 1)).astype(np.float32)
+    pixels += rng.standard_normal(pixels.shape, np.float32) * rng.uniform(0, 4, (count, 1, 1, 1)).astype(
+        np.float32
+    )
+    return Pool(pixels.clip(0, 255).astype(np.uint8), pool.cells[tray, cell])
+
+
+class Words:
+    """Texts to ids, in the layout that training uses: four questions an image that do not see each other."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self.ids: dict[str, int] = tokenizer.get_vocab()
+        self.pad, self.bos, self.eos = (self.ids[word] for word in ("<pad>", "<bos>", "<eos>"))
+
+    def encode(self, text: str) -> list[int]:
+        return [self.ids[word] for word in text.split()]
+
+    def packed(self, cells: Ids, rng: np.random.Generator) -> tuple[Ids, Ids]:
+        """Ids and labels [B, PACKED] of one description and three short questions a tray."""
+        ids = np.full((len(cells), PACKED), self.pad, np.int64)
+        labels = np.full((len(cells), PACKED), IGNORE, np.int64)
+        for row, held in enumerate(cells):
+            facts, start = _facts(held), 0
+            kinds = ("describe", *rng.permutation(questions.SHORT)[:3])
+            for size, kind in zip(BLOCKS, kinds, strict=True):
+                asked = questions.ask(str(kind), facts, rng)
+                self._block(ids[row, start : start + size], labels[row, start : start + size], asked)
+                start += size
+        return ids, labels
+
+    def _block(self, ids: Ids, labels: Ids, asked: questions.Question) -> None:
+        question, answer = self.encode(asked.text), [*self.encode(asked.answer), self.eos]
+        whole = (question + answer)[: len(ids)]
+        ids[: len(whole)] = whole
+        said = whole[len(question) :]
+        labels[len(question) - 1 : len(question) - 1 + len(said)] = said
+
+    def captions(self, cells: Ids) -> tuple[Ids, Ids, Ids]:
+        """Captions as ids and mask [B, CAPTION], left-padded, and a number [B] that equal ones share."""
+        ids, mask = (
+            np.full((len(cells), CAPTION), self.pad, np.int64),
+            np.zeros((len(cells), CAPTION), np.int64),
+        )
+        numbers: dict[str, int] = {}
+        same = np.empty(len(cells), np.int64)
+        for row, held in enumerate(cells):
+            caption = _facts(held).caption()
+            said = [self.bos, *self.encode(caption)]
+            ids[row, -len(said) :], mask[row, -len(said) :] = said, 1
+            same[row] = numbers.setdefault(caption, len(numbers))
+        return ids, mask, same
+
+
+def layout(head: int) -> tuple[npt.NDArray[np.bool_], Ids]:
+    """Who sees whom and where each id stands, after ``head`` of image: mask [L, L], positions [L]."""
+    block = np.concatenate([np.zeros(head, int), *(np.full(n, i + 1) for i, n in enumerate(BLOCKS))])
+    places = np.concatenate([np.arange(head), *(head + np.arange(n) for n in BLOCKS)])
+    causal = np.tril(np.ones((len(block), len(block)), bool))
+    return causal & ((block[:, None] == block[None, :]) | (block[None, :] == 0)), places
+
+
+def _facts(cells: Ids) -> trays.Facts:
+    a, b, c, d = cells.tolist()
+    return trays.Facts((a, b, c, d))

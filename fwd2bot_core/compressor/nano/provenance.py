@@ -1,0 +1,44 @@
+"""Where and from what a bundle was made: commit, seed, machine. Knows nothing of the bundle itself."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+
+def record(path: Path, *, seed: int, threads: int) -> dict[str, Any]:
+    """What was true when the making began; kept in ``path`` so that a continued run says the same."""
+    if not path.exists():
+        found = {
+            "commit": _commit(),
+            "seed": seed,
+            "threads": threads,
+            "machine": f"{os.cpu_count()} CPU cores ({platform.machine()}), no accelerator",
+            "python": platform.python_version(),
+            "torch": version("torch"),
+            "transformers": version("transformers"),
+            "began": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+        path.write_text(json.dumps(found, indent=1))
+    kept: dict[str, Any] = json.loads(path.read_text())
+    return kept
+
+
+def _commit() -> str:
+    """The commit of this source tree, with "+" where tracked files differ from it; "unknown" outside git."""
+    here = Path(__file__).parent
+    git = ("git", "-C", str(here))
+    try:
+        head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout
+        diff = subprocess.run(
+            [*git, "status", "--porcelain", "-uno", str(here)], capture_output=True, text=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return head.strip()[:12] + ("+" if diff.stdout.strip() else "")

@@ -1,0 +1,72 @@
+"""The nano bundle's eyes: a small convolutional vision tower, 64x64 pixels to 8x8 visual tokens.
+
+A ``transformers`` model like any other tower, registered under its own model type when this module is
+imported, so that the bundle's configuration (data) finds its class (code). Knows nothing of language.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedModel
+from transformers.modeling_outputs import BaseModelOutputWithPooling
+
+MODEL_TYPE = "fwd2bot-nano-tower"
+
+
+class NanoTowerConfig(PretrainedConfig):  # type: ignore[misc]
+    """Widths of the three strided convolutions; the last one is the width of a visual token."""
+
+    model_type = MODEL_TYPE
+    widths: tuple[int, ...] = (32, 64, 96)
+    hidden_size: int = 96
+    blocks: int = 2
+    image_size: int = 64
+
+
+class Residual(nn.Module):
+    """x + conv(relu(norm(conv(relu(norm(x)))))), at one width and resolution."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm1, self.norm2 = nn.GroupNorm(8, width), nn.GroupNorm(8, width)
+        self.conv1, self.conv2 = (nn.Conv2d(width, width, 3, padding=1) for _ in range(2))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x1 = self.conv1(torch.relu(self.norm1(x)))
+        out: torch.Tensor = x + self.conv2(torch.relu(self.norm2(x1)))
+        return out
+
+
+class NanoTower(PreTrainedModel):  # type: ignore[misc]
+    """pixels [B, 3, 64, 64] -> last_hidden_state [B, 64, hidden_size], one token a square of 8x8 pixels."""
+
+    config_class = NanoTowerConfig
+    main_input_name = "pixel_values"
+    _supports_sdpa = True  # it has no attention that could not
+
+    def __init__(self, config: NanoTowerConfig) -> None:
+        super().__init__(config)
+        layers: list[nn.Module] = []
+        before = 3
+        for width in config.widths:
+            layers += [nn.Conv2d(before, width, 3, stride=2, padding=1), nn.GroupNorm(8, width), nn.ReLU()]
+            before = width
+        layers += [Residual(before) for _ in range(config.blocks)]
+        self.body = nn.Sequential(*layers)
+        self.norm = nn.LayerNorm(config.hidden_size)
+        self.post_init()
+
+    def _init_weights(self, module: nn.Module) -> None:
+        """torch's own initialisation, which the constructors have done."""
+
+    def forward(self, pixel_values: torch.Tensor, **_: Any) -> BaseModelOutputWithPooling:
+        grid = self.body(pixel_values)  # [B, width, 8, 8]
+        tokens = self.norm(grid.flatten(2).transpose(1, 2))  # [B, 64, width]
+        return BaseModelOutputWithPooling(last_hidden_state=tokens, hidden_states=(tokens,))
+
+
+AutoConfig.register(MODEL_TYPE, NanoTowerConfig, exist_ok=True)
+AutoModel.register(NanoTowerConfig, NanoTower, exist_ok=True)
