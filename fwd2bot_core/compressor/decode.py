@@ -110,7 +110,7 @@ def _recognised(data: bytes, limits: DecodeLimits) -> str:
         package = found.needs or "a Pillow that was built with it"
         raise ImageRejected(
             RejectReason.NO_DECODER,
-            f"{found.name} needs a decoder that Fwd2Bot does not use (e.g. {package}); convert the file first",
+            f"{found.name} needs a decoder that Fwd2Bot does not use (e.g. {package}); convert it first",
         )
     return found.name
 

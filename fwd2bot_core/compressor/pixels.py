@@ -58,5 +58,5 @@ def _grey8(values: npt.NDArray[Any], mode: str, bits: int) -> tuple[npt.NDArray[
 def _scaled(values: npt.NDArray[Any], low: float, high: float) -> npt.NDArray[np.uint8]:
     """``low``..``high`` to 0..255, rounded; a flat picture becomes black."""
     span = high - low or 1.0
-    scaled = (values.astype(np.float64) - low) * (255.0 / span) + 0.5
+    scaled = (values.astype(np.float64) - low) * 255.0 / span + 0.5
     return np.asarray(np.clip(scaled, 0, 255), dtype=np.uint8)
