@@ -106,6 +106,71 @@ def _metadata(spec: CompressorSpec) -> dict[str, str]:
     }
 
 
+class ShardWriter:
+    """Builds one shard row group by row group, so that compressing overlaps with the model.
+
+    Use from one thread at a time.
+    """
+
+    def __init__(self, spec: CompressorSpec, collection: str) -> None:
+        self.spec = spec
+        self.rows = 0  # appended so far
+        self._collection = collection
+        self._schema = schema_of(spec)
+        self._waiting: list[Any] = []  # record batches that do not fill a row group yet
+        self._sink = io.BytesIO()
+        self._parquet = pq.ParquetWriter(
+            self._sink,
+            self._schema,
+            compression="zstd",
+            use_dictionary=_WITH_DICTIONARY,
+            write_statistics=_WITH_STATISTICS,
+            write_page_checksum=True,  # so that a point lookup notices damage without reading the whole file
+        )
+
+    def append(
+        self, rows: Sequence[ShardRow], tokens: npt.NDArray[Any], pooled: npt.NDArray[np.float32]
+    ) -> int:
+        """Append ``rows`` with ``tokens`` [B, k, d] and ``pooled`` [B, d] float32; the first one's row number.
+
+        Raises ``ValueError`` if the three differ in length or a number is not finite (filter with
+        ``codec.finite_rows`` first), ``CompressorMismatch`` for tokens of another shape or dtype.
+        """
+        _check(self.spec, rows, tokens, pooled)
+        columns = [
+            [row.object_version_id for row in rows],
+            [bytes.fromhex(row.content_sha256) for row in rows],
+            [self._collection] * len(rows),
+            *([getattr(row, name) for row in rows] for name in _PLAIN),
+            codec.to_arrow(tokens, self.spec),
+            pa.FixedSizeListArray.from_arrays(np.ascontiguousarray(pooled).reshape(-1), self.spec.d),
+        ]
+        arrays = [
+            pa.array(column, field.type) if isinstance(column, list) else column.cast(field.type)
+            for column, field in zip(columns, self._schema, strict=True)
+        ]
+        self._waiting.append(pa.Table.from_arrays(arrays, schema=self._schema))
+        first, self.rows = self.rows, self.rows + len(rows)
+        self._write_groups(ROWS_PER_GROUP)
+        return first
+
+    def finish(self) -> bytes:
+        """The file's bytes; equal rows appended in the same order give equal bytes, however they were grouped."""
+        self._write_groups(1)
+        self._parquet.close()
+        return self._sink.getvalue()
+
+    def _write_groups(self, smallest: int) -> None:
+        """Write what waits in groups of 64 rows, as long as at least ``smallest`` rows wait."""
+        table = pa.concat_tables(self._waiting) if self._waiting else self._schema.empty_table()
+        written = 0
+        while table.num_rows - written >= smallest:
+            group = table.slice(written, ROWS_PER_GROUP).combine_chunks()
+            self._parquet.write_table(group, row_group_size=ROWS_PER_GROUP)
+            written += group.num_rows
+        self._waiting = [table.slice(written)] if written < table.num_rows else []
+
+
 def write_shard(
     spec: CompressorSpec,
     collection: str,
@@ -113,26 +178,10 @@ def write_shard(
     tokens: npt.NDArray[Any],
     pooled: npt.NDArray[np.float32],
 ) -> bytes:
-    """The file's bytes: ``rows`` in their order with ``tokens`` [B, k, d] and ``pooled`` [B, d] float32.
-
-    Raises ``ValueError`` if the three differ in length or a number is not finite (filter with
-    ``codec.finite_rows`` first), ``CompressorMismatch`` for tokens of another shape or dtype.
-    """
-    _check(spec, rows, tokens, pooled)
-    columns = [
-        [row.object_version_id for row in rows],
-        [bytes.fromhex(row.content_sha256) for row in rows],
-        [collection] * len(rows),
-        *([getattr(row, name) for row in rows] for name in _PLAIN),
-        codec.to_arrow(tokens, spec),
-        pa.FixedSizeListArray.from_arrays(np.ascontiguousarray(pooled).reshape(-1), spec.d),
-    ]
-    schema = schema_of(spec)
-    arrays = [
-        pa.array(column, field.type) if isinstance(column, list) else column.cast(field.type)
-        for column, field in zip(columns, schema, strict=True)
-    ]
-    return _parquet(pa.Table.from_arrays(arrays, schema=schema))
+    """A whole shard at once; see ``ShardWriter.append``."""
+    writer = ShardWriter(spec, collection)
+    writer.append(rows, tokens, pooled)
+    return writer.finish()
 
 
 _PLAIN = ("key", "identity", "modified", "width", "height", "format", "source_bytes")
@@ -145,20 +194,6 @@ def _check(
         raise ValueError(f"{len(rows)} rows need as many tokens and pooled [{len(rows)}, {spec.d}] float32")
     if not (codec.finite_rows(tokens, spec).all() and np.isfinite(pooled).all()):
         raise ValueError("tokens that are not finite must be rejected before a shard is written")
-
-
-def _parquet(table: Any) -> bytes:
-    sink = io.BytesIO()
-    pq.write_table(
-        table,
-        sink,
-        row_group_size=ROWS_PER_GROUP,
-        compression="zstd",
-        use_dictionary=_WITH_DICTIONARY,
-        write_statistics=_WITH_STATISTICS,
-        write_page_checksum=True,  # so that a point lookup notices damage without reading the whole file
-    )
-    return sink.getvalue()
 
 
 def read_spec(file: BinaryIO) -> CompressorSpec:

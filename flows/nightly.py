@@ -1,0 +1,116 @@
+"""The night: discover, plan, compress, publish, sweep. Readable from top to bottom; each step stands in ``tasks``.
+
+``run_night`` is the night itself and needs no Prefect; ``flows.prefect_night`` is the same night with Prefect's
+records, retries and screens around each step.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any, Literal, ParamSpec, Protocol, TypeVar
+
+from fwd2bot_core.errors import LeaseLost, LedgerError
+from infra.executor import make_executor
+from infra.installation import Installation, opened
+from infra.leases import heartbeat
+from infra.settings import Settings
+from tasks import runs
+from tasks.compress import compress
+from tasks.discover import Discovery, discover
+from tasks.plan import Plan, write_plan
+from tasks.publish import publish
+from tasks.runs import Run
+from tasks.summary import NightSummary, count
+from tasks.sweep import sweep
+
+P = ParamSpec("P")
+T = TypeVar("T")
+Kind = Literal["night", "retry"]
+
+
+class Screen(Protocol):
+    """Who watches: a terminal, a log, nobody."""
+
+    def discovered(self, found: Discovery) -> None: ...
+    def planned(self, plan: Plan) -> None: ...
+    def starting(self, what: str) -> None: ...
+    def advanced(self, images: int) -> None: ...
+    def finished(self, summary: NightSummary) -> None: ...
+
+
+class Steps(Protocol):
+    """How a step is called: as it is, or as a Prefect task with retries."""
+
+    def __call__(self, step: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T: ...
+
+
+def plainly(step: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+    """A step as a function call."""
+    return step(*args, **kwargs)
+
+
+def run_night(
+    settings: Settings, collection: str | None, screen: Screen, *, kind: Kind = "night", step: Steps = plainly
+) -> NightSummary:
+    """One night over one collection; ``kind="retry"`` compresses what failed before instead of what is new.
+
+    Raises ``LeaseHeld`` when another run works on it. What was committed before an error stays committed.
+    """
+    name, source = settings.collection(collection)
+    begun = time.monotonic()
+    with opened(settings) as house:
+        run = runs.begin(house, name, kind)
+        try:
+            with heartbeat(house.ledger, run.lease, settings.night.lease_seconds):
+                found = Discovery()
+                if kind == "night":
+                    found = step(discover, house.ledger, house.originals(name), run.collection_id, source.prefix,
+                                 progress=screen.discovered)
+                plan = step(write_plan, house.ledger, run, settings)
+                screen.planned(plan)
+                took = step(compress_plan, house, run, screen) if plan.batches else 0.0
+                step(publish, house.ledger, house.archive, name, run.spec)
+                swept = step(sweep, house.ledger, house.archive, run,
+                             older_than=timedelta(hours=settings.night.orphan_hours))
+                summary = _summarise(house, run, found, plan, swept, took, time.monotonic() - begun)
+                runs.end(house, run, summary)
+        except BaseException as error:
+            with contextlib.suppress(LedgerError, LeaseLost):  # the first error is the one to report
+                runs.fail(house, run, error)
+            raise
+    screen.finished(summary)
+    return summary
+
+
+def compress_plan(house: Installation, run: Run, screen: Screen) -> float:
+    """Run the planned batches on the executor that the settings name; seconds with the workers up."""
+    screen.starting("workers")
+    with make_executor(house.settings.execution, house.worker_config(run.collection)) as executor:
+        screen.starting("compression")
+        begun = time.monotonic()
+        compress(house.ledger, house.archive, run, executor, progress=screen.advanced)
+        return time.monotonic() - begun
+
+
+def _summarise(
+    house: Installation, run: Run, found: Discovery, plan: Plan, swept: int, took: float, wall: float
+) -> NightSummary:
+    counted: dict[str, Any] = count(house.ledger, run.id)
+    return NightSummary(
+        run_id=run.id,
+        collection=run.collection,
+        kind=run.kind,
+        night=run.night.isoformat(),
+        compressor=run.spec.short,
+        listed=found.listed,
+        new=found.new,
+        superseded=found.superseded,
+        resumed_batches=plan.resumed,
+        orphans_swept=swept,
+        compress_seconds=round(took, 3),
+        wall_seconds=round(wall, 3),
+        **counted,
+    )

@@ -1,0 +1,302 @@
+"""The reading side: runs, images, tokens and answers, from the ledger and the committed shards.
+
+Reads committed rows only and never an original. Knows nothing about how anything was made.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import numpy.typing as npt
+import sqlalchemy as sa
+
+from fwd2bot_core.audit.segment import read_segment
+from fwd2bot_core.compressor.loading import load
+from fwd2bot_core.compressor.protocol import Answer
+from fwd2bot_core.errors import NotInArchive
+from fwd2bot_core.tokens.shard import read_tokens
+from infra.installation import Installation
+from infra.tables import (
+    audit_segments,
+    batches,
+    collections,
+    compressors,
+    contents,
+    failures,
+    leases,
+    object_versions,
+    runs,
+    shards,
+    summaries,
+    work,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """Where one object version's summary tokens lie."""
+
+    key: str
+    collection: str
+    shard: str
+    row: int
+    fingerprint: str
+    bundle: str
+    committed_at: datetime
+
+
+def status(installation: Installation, *, limit: int = 10) -> dict[str, Any]:
+    """Recent runs, totals and open failures, as plain JSON values."""
+    with installation.ledger.read() as connection:
+        recent = connection.execute(
+            sa.select(runs, collections.c.name.label("collection"), compressors.c.fingerprint)
+            .join(collections, collections.c.id == runs.c.collection_id)
+            .join(compressors, compressors.c.id == runs.c.compressor_id)
+            .order_by(runs.c.started_at.desc(), runs.c.id.desc())
+            .limit(limit)
+        ).all()
+        return {
+            "runs": [_run(row) for row in recent],
+            "collections": _totals(connection),
+            "failures": _open_failures(connection),
+            "working": [
+                dict(row._mapping)
+                for row in connection.execute(
+                    sa.select(leases.c.slot, leases.c.run_id, leases.c.host, leases.c.pid).where(
+                        leases.c.run_id.is_not(None)
+                    )
+                )
+            ],
+        }
+
+
+def _run(row: sa.Row[Any]) -> dict[str, Any]:
+    summary = json.loads(row.summary) if row.summary else {}
+    return {
+        "run_id": row.id,
+        "kind": row.kind,
+        "collection": row.collection,
+        "night": row.night.isoformat(),
+        "state": row.state,
+        "started_at": row.started_at.isoformat(),
+        "ended_at": row.ended_at.isoformat() if row.ended_at else None,
+        "compressor": row.fingerprint[:12],
+        "compressed": summary.get("compressed"),
+        "failed": summary.get("failed"),
+        "left": summary.get("left"),
+        "message": row.message,
+        "summary": summary,
+    }
+
+
+def _totals(connection: sa.Connection) -> list[dict[str, Any]]:
+    committed = (
+        sa.select(
+            shards.c.collection_id,
+            shards.c.compressor_id,
+            sa.func.count().label("shards"),
+            sa.func.sum(shards.c.rows).label("images"),
+            sa.func.sum(shards.c.bytes).label("token_bytes"),
+        )
+        .group_by(shards.c.collection_id, shards.c.compressor_id)
+        .subquery()
+    )
+    source = (
+        sa.select(shards.c.collection_id, shards.c.compressor_id, sa.func.sum(summaries.c.source_bytes).label("bytes"))
+        .join(summaries, summaries.c.shard_id == shards.c.id)
+        .group_by(shards.c.collection_id, shards.c.compressor_id)
+        .subquery()
+    )
+    rows = connection.execute(
+        sa.select(
+            collections.c.name.label("collection"),
+            compressors.c.name.label("compressor"),
+            compressors.c.fingerprint,
+            committed.c.shards,
+            committed.c.images,
+            committed.c.token_bytes,
+            source.c.bytes.label("source_bytes"),
+        )
+        .select_from(committed)
+        .join(collections, collections.c.id == committed.c.collection_id)
+        .join(compressors, compressors.c.id == committed.c.compressor_id)
+        .join(
+            source,
+            sa.and_(
+                source.c.collection_id == committed.c.collection_id,
+                source.c.compressor_id == committed.c.compressor_id,
+            ),
+        )
+        .order_by(collections.c.name, compressors.c.id)
+    )
+    return [
+        {
+            **{name: row._mapping[name] for name in ("collection", "compressor", "fingerprint")},
+            **{name: int(row._mapping[name]) for name in ("shards", "images", "token_bytes", "source_bytes")},
+        }
+        for row in rows
+    ]
+
+
+def _open_failures(connection: sa.Connection) -> list[dict[str, Any]]:
+    rows = connection.execute(
+        sa.select(collections.c.name.label("collection"), failures.c.reason, sa.func.count().label("images"))
+        .join(object_versions, object_versions.c.id == failures.c.object_version_id)
+        .join(collections, collections.c.id == object_versions.c.collection_id)
+        .join(
+            work,
+            sa.and_(
+                work.c.object_version_id == failures.c.object_version_id,
+                work.c.compressor_id == failures.c.compressor_id,
+                work.c.batch_id == failures.c.batch_id,
+                work.c.state == "failed",
+            ),
+        )
+        .where(failures.c.resolved_at.is_(None), object_versions.c.superseded_at.is_(None))
+        .group_by(collections.c.name, failures.c.reason)
+        .order_by(collections.c.name, failures.c.reason)
+    )
+    return [dict(row._mapping) for row in rows]
+
+
+def life(installation: Installation, image: str, collection: str | None = None) -> list[dict[str, Any]]:
+    """Everything known of one image: each version, its content, claims, summary tokens, failures, audit facts.
+
+    ``image`` is a key or a content sha256 (at least 12 hex digits). Raises ``NotInArchive``.
+    """
+    with installation.ledger.read() as connection:
+        versions = _find(connection, image, collection)
+        return [_version_life(connection, installation, row) for row in versions]
+
+
+def _find(connection: sa.Connection, image: str, collection: str | None) -> Sequence[sa.Row[Any]]:
+    query = (
+        sa.select(object_versions, collections.c.name.label("collection"), contents.c.width, contents.c.height, contents.c.format)
+        .join(collections, collections.c.id == object_versions.c.collection_id)
+        .outerjoin(contents, contents.c.sha256 == object_versions.c.content_sha256)
+        .order_by(object_versions.c.id)
+    )
+    if collection is not None:
+        query = query.where(collections.c.name == collection)
+    found = connection.execute(query.where(object_versions.c.key == image)).all()
+    if not found and len(image) >= 12 and all(c in "0123456789abcdef" for c in image):
+        prefix = object_versions.c.content_sha256
+        found = connection.execute(query.where(prefix >= image, prefix < image + "g")).all()
+    if not found:
+        raise NotInArchive(
+            f"nothing is known of {image!r}. Give a key as `fwd2bot status` and the store show it, or the sha256 of "
+            "the file; a photo that came after the last night is not known yet."
+        )
+    return found
+
+
+def _version_life(connection: sa.Connection, installation: Installation, row: sa.Row[Any]) -> dict[str, Any]:
+    mine = object_versions.c.id == row.id
+    made = connection.execute(
+        sa.select(
+            shards.c.path, shards.c.run_id, shards.c.committed_at, shards.c.night, summaries.c.row, summaries.c.token_bytes,
+            compressors.c.name, compressors.c.fingerprint,
+        )
+        .select_from(object_versions)
+        .join(summaries, summaries.c.object_version_id == object_versions.c.id)
+        .join(shards, shards.c.id == summaries.c.shard_id)
+        .join(compressors, compressors.c.id == summaries.c.compressor_id)
+        .where(mine)
+        .order_by(shards.c.committed_at)
+    ).all()
+    failed = connection.execute(
+        sa.select(failures).where(failures.c.object_version_id == row.id).order_by(failures.c.id)
+    ).all()
+    claims = connection.execute(
+        sa.select(work.c.state, work.c.batch_id, batches.c.run_id, compressors.c.fingerprint)
+        .join(batches, batches.c.id == work.c.batch_id)
+        .join(compressors, compressors.c.id == work.c.compressor_id)
+        .where(work.c.object_version_id == row.id)
+    ).all()
+    return {
+        "collection": row.collection,
+        "key": row.key,
+        "identity": row.identity,
+        "bytes": row.size,
+        "modified": row.modified.isoformat(),
+        "first_seen_at": row.first_seen_at.isoformat(),
+        "superseded_at": row.superseded_at.isoformat() if row.superseded_at else None,
+        "sha256": row.content_sha256,
+        "width": row.width,
+        "height": row.height,
+        "format": row.format,
+        "claims": [dict(claim._mapping) for claim in claims],
+        "summaries": [_plain(item._mapping) for item in made],
+        "failures": [
+            _plain({k: item._mapping[k] for k in ("run_id", "reason", "detail", "failed_at", "resolved_at")})
+            for item in failed
+        ],
+        "audit": _audit_facts(connection, installation, row, {claim.batch_id for claim in claims} | {f.batch_id for f in failed}),
+    }
+
+
+def _audit_facts(
+    connection: sa.Connection, installation: Installation, row: sa.Row[Any], batch_ids: set[str]
+) -> list[dict[str, Any]]:
+    """The lines that audit segments hold about this version, found by its commitment."""
+    from fwd2bot_core.audit.canonical import commitment
+
+    mine = commitment(row.salt, "identity", row.identity)
+    segments = connection.execute(
+        sa.select(audit_segments).where(audit_segments.c.batch_id.in_(batch_ids)).order_by(audit_segments.c.seq)
+    ).all()
+    return [
+        {"event": segment.seq, "segment": segment.path, **line}
+        for segment in segments
+        for line in read_segment(installation.archive.read(segment.path))
+        if line["identity"] == mine
+    ]
+
+
+def _plain(mapping: Any) -> dict[str, Any]:
+    return {
+        name: value.isoformat() if hasattr(value, "isoformat") else value for name, value in dict(mapping).items()
+    }
+
+
+def locate(installation: Installation, image: str, collection: str | None = None) -> Stored:
+    """The newest committed summary tokens of an image by the compressor in use. Raises ``NotInArchive``."""
+    with installation.ledger.read() as connection:
+        ids = [row.id for row in _find(connection, image, collection)]
+        row = connection.execute(
+            sa.select(
+                object_versions.c.key, collections.c.name.label("collection"), shards.c.path, summaries.c.row,
+                compressors.c.fingerprint, compressors.c.name, shards.c.committed_at,
+            )
+            .join(summaries, summaries.c.object_version_id == object_versions.c.id)
+            .join(shards, shards.c.id == summaries.c.shard_id)
+            .join(compressors, compressors.c.id == summaries.c.compressor_id)
+            .join(collections, collections.c.id == object_versions.c.collection_id)
+            .where(object_versions.c.id.in_(ids), compressors.c.fingerprint == installation.spec.fingerprint)
+            .order_by(object_versions.c.id.desc())
+            .limit(1)
+        ).one_or_none()
+    if row is None:
+        raise NotInArchive(
+            f"{image!r} is known, but compressor {installation.spec.short} has no committed tokens of it; "
+            f"`fwd2bot show {image}` says why."
+        )
+    return Stored(row.key, row.collection, row.path, row.row, row.fingerprint, row.name, row.committed_at)
+
+
+def tokens(installation: Installation, stored: Stored) -> npt.NDArray[Any]:
+    """The [k, d] summary tokens of one image, read from one row group of its shard."""
+    with installation.archive.open(stored.shard) as file:
+        return read_tokens(file, stored.row, stored.fingerprint)
+
+
+def ask(installation: Installation, image: str, question: str, collection: str | None = None) -> tuple[Stored, Answer]:
+    """Second pass: an answer from the stored tokens; the original is not touched."""
+    stored = locate(installation, image, collection)
+    numbers = tokens(installation, stored)
+    compressor = load(installation.settings.compressor.bundle, threads=installation.settings.execution.torch_threads)
+    return stored, compressor.answer(numbers, question)

@@ -1,0 +1,52 @@
+"""The named durable steps of a night, at which a test may kill the process that reaches them.
+
+``FWD2BOT_CRASH_AT=worker.shard-written`` kills at the first time, every time;
+``FWD2BOT_CRASH_AT=worker.shard-written@/some/marker`` only as long as that file does not exist, and makes it.
+Without the variable a step costs one dictionary look-up. Knows nothing about what the steps do.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+VARIABLE = "FWD2BOT_CRASH_AT"
+
+DRIVER_STEPS = (
+    "driver.run-begun",  # lease taken, run row written
+    "driver.discovered",  # a chunk of the listing is in the ledger
+    "driver.batch-claimed",  # one batch and its claims are written, others are not
+    "driver.plan-written",
+    "driver.receipt-received",  # objects are written, nothing is committed
+    "driver.shard-committed",
+    "driver.manifest-written",  # before its pointer moves
+    "driver.run-ended",  # lease released
+)
+WORKER_STEPS = (
+    "worker.batch-started",
+    "worker.image-fetched",
+    "worker.forward-done",
+    "worker.shard-written",
+    "worker.segment-written",
+    "worker.receipt-ready",
+)
+
+
+def reach(step: str) -> None:
+    """Die here by SIGKILL if the environment says so."""
+    wanted = os.environ.get(VARIABLE)
+    if not wanted:
+        return
+    name, _, marker = wanted.partition("@")
+    if name != step or (marker and not _first(Path(marker))):
+        return
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _first(marker: Path) -> bool:
+    try:
+        marker.touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    return True

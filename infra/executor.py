@@ -1,0 +1,166 @@
+"""Where batches run: in this process, or on Dask workers. The flow cannot tell which.
+
+An executor turns batches into outcomes, at most a window of them in flight, in any order, each once. It may run a
+batch more than once (Dask does when a worker dies); names made from content and the ledger's claims make that
+harmless. Knows nothing about SQL, Prefect or what a batch means.
+"""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from fwd2bot_core.errors import ClusterError
+from fwd2bot_core.work import Batch, Receipt
+from infra.settings import ExecutionSettings
+from infra.worker import WorkerConfig, compress_batch, load_compressor
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The batch's objects are written; its receipt waits to be committed."""
+
+    batch: Batch
+    receipt: Receipt
+
+
+@dataclass(frozen=True, slots=True)
+class Died:
+    """The worker process died while it held the batch: the batch is a suspect, not yet guilty."""
+
+    batch: Batch
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """The batch raised: a store or the model failed, no image in particular."""
+
+    batch: Batch
+    error: Exception
+
+
+Outcome = Finished | Died | Broken
+
+
+class Executor(Protocol):
+    """Runs batches. ``solo`` keeps one in flight, so that a death names its batch."""
+
+    def run(self, batches: Iterable[Batch], *, solo: bool = False) -> Iterator[Outcome]: ...
+
+
+class InlineExecutor:
+    """Runs each batch in this process: for tests, for debugging, for one small night."""
+
+    def __init__(self, config: WorkerConfig) -> None:
+        self._config = config
+
+    def run(self, batches: Iterable[Batch], *, solo: bool = False) -> Iterator[Outcome]:
+        for batch in batches:
+            yield _attempt(batch, lambda batch=batch: compress_batch(batch, self._config))  # type: ignore[misc]
+
+
+class DaskExecutor:
+    """Drives a plain ``distributed.Client``; see ``make_executor`` for the cluster's settings and why."""
+
+    def __init__(self, client: Any, config: WorkerConfig, window: int) -> None:
+        self._client = client
+        self._config = config
+        self._window = window
+
+    def run(self, batches: Iterable[Batch], *, solo: bool = False) -> Iterator[Outcome]:
+        from distributed import as_completed
+
+        waiting = iter(batches)
+        flying: dict[str, Batch] = {}
+        finished = as_completed(raise_errors=False)
+
+        def launch() -> None:
+            batch = next(waiting, None)
+            if batch is None:
+                return
+            key = f"batch-{batch.batch_id}-{uuid.uuid4().hex[:8]}"
+            flying[key] = batch
+            finished.add(
+                self._client.submit(
+                    compress_batch, batch, self._config, key=key, pure=False, resources={"GPU": 1}
+                )
+            )
+
+        for _ in range(1 if solo else self._window):  # one a worker: bounded memory, and a death blames one batch
+            launch()
+        for future in finished:
+            batch = flying.pop(future.key)
+            outcome = _attempt(batch, future.result)
+            future.release()  # else Dask computes it again when the worker that held it dies
+            launch()  # before the caller commits, so that no worker waits for SQL
+            yield outcome
+
+
+def _attempt(batch: Batch, result: Callable[[], Receipt]) -> Outcome:
+    """A batch's result as an outcome; what is wrong with the whole cluster is raised."""
+    try:
+        return Finished(batch, result())
+    except ClusterError:
+        raise
+    except Exception as error:
+        name = type(error).__name__
+        if name == "KilledWorker":
+            return Died(batch, str(error))
+        if name in ("NoWorkerError", "NoValidWorkerError"):
+            raise ClusterError("the cluster has no workers left; nothing uncommitted is lost, run again") from error
+        return Broken(batch, error)
+
+
+@contextmanager
+def make_executor(settings: ExecutionSettings, config: WorkerConfig) -> Iterator[Executor]:
+    """The executor that the settings name, with its workers up and the compressor loaded on each.
+
+    Raises ``ClusterError`` when a worker cannot load it.
+    """
+    if settings.executor == "inline":
+        yield InlineExecutor(config)
+        return
+    with _local_cluster(settings) as client:
+        try:
+            client.run(load_compressor, config)
+        except Exception as error:
+            raise ClusterError(f"a worker could not load compressor {config.bundle!r}: {error}") from error
+        yield DaskExecutor(client, config, settings.workers)
+
+
+@contextmanager
+def _local_cluster(settings: ExecutionSettings) -> Iterator[Any]:
+    """Worker processes on this machine. Dask's defaults are wrong for this work: with several strikes before it
+    gives up, one poison batch takes innocent ones with it; a worker absent for 15 s is never replaced."""
+    import dask
+    from distributed import Client, LocalCluster
+
+    with dask.config.set(
+        {
+            "distributed.scheduler.allowed-failures": 0,
+            "distributed.scheduler.no-workers-timeout": "10m",
+            "distributed.scheduler.work-stealing": False,
+            "distributed.scheduler.worker-ttl": "15m",
+            "distributed.deploy.lost-worker-timeout": "30m",
+            "distributed.worker.daemon": True,  # workers end with the driver, also when it is killed
+        }
+    ):
+        with (
+            LocalCluster(
+                n_workers=settings.workers,
+                threads_per_worker=1,
+                processes=True,
+                resources={"GPU": 1},
+                memory_limit=settings.memory_limit,
+                dashboard_address=None,
+                host="127.0.0.1",
+                silence_logs=logging.CRITICAL,  # a killed worker is an outcome, reported by us
+            ) as cluster,
+            Client(cluster) as client,
+        ):
+            yield client

@@ -1,0 +1,73 @@
+"""One installation, opened: its settings, ledger, stores and compressor, each made when first needed.
+
+The only place that turns settings into connections. Knows nothing about runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+
+from fwd2bot_core.compressor.decode import DecodeLimits
+from fwd2bot_core.compressor.loading import read_spec
+from fwd2bot_core.compressor.protocol import CompressorSpec
+from infra.database import Ledger, open_ledger
+from infra.objects import ObjectStore, open_store
+from infra.settings import Settings
+from infra.worker import WorkerConfig
+
+
+@dataclass(frozen=True)
+class Installation:
+    """What the steps of a night work with."""
+
+    settings: Settings
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """The SQL database, migrated."""
+        return open_ledger(self.settings.archive.ledger)
+
+    @cached_property
+    def archive(self) -> ObjectStore:
+        """The store of shards, segments and manifests."""
+        return open_store(self.settings.archive.store, s3=self.settings.archive.s3, create_root=True)
+
+    @cached_property
+    def spec(self) -> CompressorSpec:
+        """The compressor that the settings name, without its weights."""
+        return read_spec(self.settings.compressor.bundle)
+
+    def originals(self, collection: str) -> ObjectStore:
+        """The store of one collection's photos."""
+        _, settings = self.settings.collection(collection)
+        return open_store(settings.originals, s3=settings.s3)
+
+    def worker_config(self, collection: str) -> WorkerConfig:
+        """What a worker must know to compress batches of that collection."""
+        settings, (_, source) = self.settings, self.settings.collection(collection)
+        return WorkerConfig(
+            bundle=settings.compressor.bundle,
+            fingerprint=self.spec.fingerprint,
+            originals=source.originals,
+            originals_s3=source.s3,
+            archive=settings.archive.store,
+            archive_s3=settings.archive.s3,
+            micro_batch=settings.compressor.micro_batch,
+            torch_threads=settings.execution.torch_threads,
+            fetch_threads=settings.execution.fetch_threads,
+            limits=DecodeLimits(max_pixels=settings.limits.max_pixels, max_bytes=settings.limits.max_bytes),
+        )
+
+
+@contextmanager
+def opened(settings: Settings) -> Iterator[Installation]:
+    """An installation whose database connections are closed at the end of the block."""
+    installation = Installation(settings)
+    try:
+        yield installation
+    finally:
+        if "ledger" in installation.__dict__:
+            installation.ledger.close()

@@ -1,0 +1,246 @@
+"""Every setting, typed and frozen, with one order of sources.
+
+    given in code > environment (FWD2BOT_SECTION__NAME) > .env beside the file > fwd2bot.toml > default
+
+Locations may be ``s3://bucket/prefix``, ``file:///path``, ``memory://name`` or a plain path, which counts from
+the folder of the settings file. Unknown names are refused: a misspelt setting must not become a default.
+Knows nothing about what the values are used for.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+from zoneinfo import ZoneInfo
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
+from pydantic_settings import (
+    BaseSettings,
+    DotEnvSettingsSource,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from fwd2bot_core.errors import SettingsError
+from infra.objects import S3Options
+
+DEFAULT_FILE = "fwd2bot.toml"
+FILE_VARIABLE = "FWD2BOT_CONFIG"
+
+_base: ContextVar[Path] = ContextVar("folder that relative locations count from")
+
+
+def _locate(value: str) -> str:
+    """A plain path becomes a file:// URI below the settings file's folder; URIs stay as they are."""
+    if "://" in value:
+        return value
+    base = _base.get(Path.cwd())
+    return (base / Path(value).expanduser()).resolve().as_uri()
+
+
+def _locate_ledger(value: str) -> str:
+    if "://" in value:
+        return value
+    base = _base.get(Path.cwd())
+    return f"sqlite:///{(base / Path(value).expanduser()).resolve()}"
+
+
+def _known_zone(value: str) -> str:
+    try:
+        ZoneInfo(value)
+    except (KeyError, ValueError, OSError) as error:
+        raise ValueError(f"{value!r} is no IANA time zone (such as Asia/Tokyo)") from error
+    return value
+
+
+CollectionName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
+Location = Annotated[str, AfterValidator(_locate)]
+LedgerUrl = Annotated[str, AfterValidator(_locate_ledger)]
+Zone = Annotated[str, AfterValidator(_known_zone)]
+
+
+class Section(BaseModel):
+    """A group of settings; unknown names are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ArchiveSettings(Section):
+    """Where what we make is kept. Its credentials need not, and should not, reach the originals."""
+
+    store: Location = Field("archive", validate_default=True, description="shards, segments and manifests")
+    ledger: LedgerUrl = Field("ledger.sqlite", validate_default=True, description="SQL database URL or path")
+    s3: S3Options = Field(default_factory=S3Options, description="how the store is reached, if s3://")
+
+
+class CollectionSettings(Section):
+    """One set of originals that belongs together: a line, a plant, a camera."""
+
+    originals: Location = Field(description="where the photos are")
+    prefix: str = Field("", description="only keys that start so")
+    s3: S3Options = Field(default_factory=S3Options, description="how the store is reached, if s3://")
+
+
+class CompressorSettings(Section):
+    """Which bundle compresses."""
+
+    bundle: str = Field("nano", description="'nano' (shipped), 'fake' (no weights, for tests), or a folder")
+    micro_batch: int = Field(32, ge=1, le=4096, description="images a forward pass")
+
+
+class ExecutionSettings(Section):
+    """Where batches run."""
+
+    executor: Literal["inline", "local"] = Field("local", description="this process, or worker processes")
+    workers: int = Field(2, ge=1, le=256, description="worker processes")
+    torch_threads: int = Field(1, ge=0, le=512, description="threads of one forward pass; 0 = torch's own")
+    fetch_threads: int = Field(4, ge=1, le=256, description="concurrent reads and decodes a worker")
+    memory_limit: str = Field("auto", description="of a worker, such as 8GiB; 'auto' shares the machine's")
+
+
+class LimitSettings(Section):
+    """What is too big to be a photo."""
+
+    max_pixels: int = Field(100_000_000, ge=1, description="pixels, read from the header before decoding")
+    max_bytes: int = Field(512 * 1024**2, ge=1, description="bytes of one file")
+
+
+class NightSettings(Section):
+    """The nightly run."""
+
+    batch_size: int = Field(1000, ge=1, le=20_000, description="images a shard, at most")
+    smallest_batch: int = Field(64, ge=1, description="do not split below this to feed more workers")
+    cron: str = Field("0 1 * * *", description="when `fwd2bot serve` starts a night")
+    zone: Zone = Field("UTC", description="IANA time zone of the cron line and of the night's date")
+    lease_seconds: float = Field(60.0, gt=0, description="a run silent for so long has lost its lease")
+    engine: Literal["prefect", "direct"] = Field("prefect", description="with Prefect's records, or without")
+    orphan_hours: float = Field(24.0, ge=0, description="uncommitted objects are swept when older")
+
+
+class Settings(BaseSettings):
+    """The whole configuration of one installation."""
+
+    model_config = SettingsConfigDict(
+        frozen=True, extra="forbid", env_prefix="FWD2BOT_", env_nested_delimiter="__"
+    )
+
+    archive: ArchiveSettings = Field(default_factory=ArchiveSettings)
+    collections: dict[CollectionName, CollectionSettings] = Field(default_factory=dict)
+    compressor: CompressorSettings = Field(default_factory=CompressorSettings)
+    execution: ExecutionSettings = Field(default_factory=ExecutionSettings)
+    limits: LimitSettings = Field(default_factory=LimitSettings)
+    night: NightSettings = Field(default_factory=NightSettings)
+
+    @model_validator(mode="after")
+    def _memory_stays_in_one_process(self) -> Self:
+        locations = [self.archive.store, *(c.originals for c in self.collections.values())]
+        if self.execution.executor != "inline" and any(at.startswith("memory://") for at in locations):
+            raise ValueError("memory:// lives in one process; use it with execution.executor = 'inline'")
+        return self
+
+    @classmethod
+    def settings_customise_sources(
+        cls, settings_cls: type[BaseSettings], **sources: PydanticBaseSettingsSource
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (sources["init_settings"],)  # load_settings merges the rest, so that it can name sources
+
+    def collection(self, name: str | None) -> tuple[str, CollectionSettings]:
+        """The named collection, or the only one there is; ``SettingsError`` says which there are."""
+        if name is None and len(self.collections) == 1:
+            return next(iter(self.collections.items()))
+        if name in self.collections:
+            return name, self.collections[name]
+        known = ", ".join(sorted(self.collections)) or "none"
+        asked = "name a collection" if name is None else f"no collection {name!r} in the settings"
+        raise SettingsError(f"{asked}; known: {known}. Add [collections.NAME] to {DEFAULT_FILE}.")
+
+
+def settings_file(given: Path | None = None) -> Path | None:
+    """The file that will be read: the one given, else $FWD2BOT_CONFIG, else ./fwd2bot.toml if it is there."""
+    named = given or (Path(os.environ[FILE_VARIABLE]) if os.environ.get(FILE_VARIABLE) else None)
+    if named is None:
+        return Path(DEFAULT_FILE).resolve() if Path(DEFAULT_FILE).is_file() else None
+    if not named.is_file():
+        raise SettingsError(f"there is no settings file {named}; write one, or run `fwd2bot demo DIR` for a sample")
+    return named.resolve()
+
+
+def load_settings(given: Path | None = None) -> Settings:
+    """Read all sources. Raises ``SettingsError`` with one line a problem."""
+    file = settings_file(given)
+    layers = _layers(file)
+    token = _base.set(file.parent if file else Path.cwd())
+    try:
+        return Settings(**_merge([layer for _, layer in reversed(layers)]))
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(str(part) for part in e['loc']) or 'settings'}: {e['msg']}" for e in error.errors()
+        )
+        raise SettingsError(f"wrong settings in {_described(file)}: {problems}") from None
+    finally:
+        _base.reset(token)
+
+
+def explain_settings(given: Path | None = None) -> list[tuple[str, str, str]]:
+    """(name, value, source) of each setting; secrets are masked."""
+    file = settings_file(given)
+    layers = [(source, dict(_leaves(layer))) for source, layer in _layers(file)]
+    rows = []
+    for name, value in _leaves(load_settings(given).model_dump(mode="json")):
+        source = next((source for source, leaves in layers if name in leaves), "default")
+        rows.append((name, "" if value is None else str(value), source))
+    return rows
+
+
+def _layers(file: Path | None) -> list[tuple[str, dict[str, Any]]]:
+    """(source, values) from strongest to weakest."""
+    beside = (file.parent if file else Path.cwd()) / ".env"
+    return [
+        ("environment", EnvSettingsSource(Settings)()),
+        (str(beside), DotEnvSettingsSource(Settings, env_file=beside)()),
+        (str(file), _read_toml(file) if file else {}),
+    ]
+
+
+def _read_toml(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{file} is not valid TOML: {error}") from None
+    except OSError as error:
+        raise SettingsError(f"cannot read {file}: {error.strerror}") from None
+
+
+def _merge(layers: list[dict[str, Any]]) -> dict[str, Any]:
+    """Later layers win, leaf by leaf."""
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        for key, value in layer.items():
+            both = isinstance(merged.get(key), dict) and isinstance(value, dict)
+            merged[key] = _merge([merged[key], value]) if both else value
+    return merged
+
+
+def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in tree.items():
+        if isinstance(value, Mapping) and value:
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _described(file: Path | None) -> str:
+    return f"{file} and the environment" if file else "the environment (no settings file was found)"

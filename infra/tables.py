@@ -1,0 +1,282 @@
+"""The ledger's tables. SQL sees images; a batch is one transaction.
+
+    collections 1--* object_versions *--1 contents          what there is, and what its bytes are
+    runs 1--* batches 1--* work                              who does what; one claim an object version
+    batches 1--1 shards 1--* summaries                       what was committed, and where each row is
+    failures                                                 what was not, and why
+    leases                                                   which run may commit
+    audit_head, audit_events, audit_segments, audit_values   what happened, to be proven
+
+``UNIQUE(object_version, compressor)`` in ``work`` and ``summaries`` picks the winner when two runs meet.
+Knows nothing about queries; those stand beside the steps that need them.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+import sqlalchemy as sa
+
+
+class UtcDateTime(sa.types.TypeDecorator[datetime]):
+    """An aware UTC datetime on every database; a naive one is refused."""
+
+    impl = sa.DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("the ledger takes aware datetimes only")
+        return value.astimezone(UTC)
+
+    def process_result_value(self, value: Any, dialect: sa.Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class RunState(StrEnum):
+    RUNNING = "running"
+    COMPLETED = "completed"
+    PARTLY_FAILED = "partly_failed"
+    FAILED = "failed"
+    ABANDONED = "abandoned"  # its process died; another run took over
+
+
+class BatchState(StrEnum):
+    PLANNED = "planned"  # claimed, and not yet committed
+    COMMITTED = "committed"
+    SPLIT = "split"  # it killed its worker; its halves are batches of their own
+    RELEASED = "released"  # given back unfinished, for instance after a change of compressor
+
+
+class WorkState(StrEnum):
+    CLAIMED = "claimed"
+    COMPRESSED = "compressed"
+    FAILED = "failed"
+
+
+metadata = sa.MetaData(
+    naming_convention={
+        "ix": "ix_%(column_0_N_label)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+_ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")  # SQLite numbers only INTEGER keys by itself
+
+
+def _ref(target: str, **kwargs: Any) -> sa.Column[Any]:
+    """A required foreign key column, named after what it points to: runs.id -> run_id."""
+    singular = target.split(".")[0].removesuffix("s")
+    return sa.Column(f"{singular}_id", sa.ForeignKey(target), nullable=False, **kwargs)
+
+
+collections = sa.Table(
+    "collections",
+    metadata,
+    sa.Column("id", _ID, primary_key=True),
+    sa.Column("name", sa.String(200), nullable=False, unique=True),
+    sa.Column("originals", sa.Text, nullable=False),
+    sa.Column("prefix", sa.Text, nullable=False),
+    sa.Column("registered_at", UtcDateTime, nullable=False),
+)
+
+contents = sa.Table(
+    "contents",
+    metadata,
+    sa.Column("sha256", sa.String(64), primary_key=True),
+    sa.Column("size", sa.BigInteger, nullable=False),
+    sa.Column("width", sa.Integer),
+    sa.Column("height", sa.Integer),
+    sa.Column("format", sa.String(20)),
+)
+
+object_versions = sa.Table(
+    "object_versions",
+    metadata,
+    sa.Column("id", _ID, primary_key=True),
+    _ref("collections.id"),
+    sa.Column("key", sa.Text, nullable=False),
+    sa.Column("identity", sa.Text, nullable=False),
+    sa.Column("size", sa.BigInteger, nullable=False),
+    sa.Column("modified", UtcDateTime, nullable=False),
+    sa.Column("salt", sa.LargeBinary(16), nullable=False),  # of its commitments in the audit trail; erasable
+    sa.Column("content_sha256", sa.ForeignKey("contents.sha256")),  # known once a worker has read it
+    sa.Column("first_seen_at", UtcDateTime, nullable=False),
+    sa.Column("superseded_at", UtcDateTime),  # when a listing showed another version under this key
+    sa.UniqueConstraint("collection_id", "key", "identity"),
+    sa.Index(None, "collection_id", "id"),  # the plan walks a collection in the order of discovery
+    sa.Index(None, "content_sha256"),
+)
+
+compressors = sa.Table(
+    "compressors",
+    metadata,
+    sa.Column("id", _ID, primary_key=True),
+    sa.Column("fingerprint", sa.String(64), nullable=False, unique=True),
+    sa.Column("name", sa.String(100), nullable=False),
+    sa.Column("k", sa.Integer, nullable=False),
+    sa.Column("d", sa.Integer, nullable=False),
+    sa.Column("dtype", sa.String(20), nullable=False),
+    sa.Column("token_bytes", sa.Integer, nullable=False),
+    sa.Column("registered_at", UtcDateTime, nullable=False),
+)
+
+runs = sa.Table(
+    "runs",
+    metadata,
+    sa.Column("id", sa.String(60), primary_key=True),
+    sa.Column("kind", sa.String(20), nullable=False),
+    _ref("collections.id"),
+    _ref("compressors.id"),
+    sa.Column("state", sa.String(20), nullable=False),
+    sa.Column("fencing", sa.BigInteger, nullable=False),
+    sa.Column("night", sa.Date, nullable=False),
+    sa.Column("started_at", UtcDateTime, nullable=False),
+    sa.Column("ended_at", UtcDateTime),
+    sa.Column("host", sa.String(255), nullable=False),
+    sa.Column("pid", sa.Integer, nullable=False),
+    sa.Column("software", sa.String(60), nullable=False),
+    sa.Column("summary", sa.Text),  # JSON, the same object that the screen and the report show
+    sa.Column("message", sa.Text),
+    sa.Index(None, "collection_id", "started_at"),
+)
+
+leases = sa.Table(
+    "leases",
+    metadata,
+    sa.Column("slot", sa.String(250), primary_key=True),
+    sa.Column("run_id", sa.String(60)),  # null: free
+    sa.Column("fencing", sa.BigInteger, nullable=False),  # only grows; a commit must carry the newest
+    sa.Column("host", sa.String(255), nullable=False),
+    sa.Column("pid", sa.Integer, nullable=False),
+    sa.Column("process_started", sa.String(40), nullable=False),  # tells a reused pid from the holder
+    sa.Column("renewed_at", UtcDateTime, nullable=False),  # by the database's clock
+    sa.Column("seconds", sa.Integer, nullable=False),
+)
+
+batches = sa.Table(
+    "batches",
+    metadata,
+    sa.Column("id", sa.String(32), primary_key=True),
+    _ref("collections.id"),
+    _ref("compressors.id"),
+    _ref("runs.id"),
+    sa.Column("night", sa.Date, nullable=False),
+    sa.Column("state", sa.String(20), nullable=False),
+    sa.Column("units", sa.Integer, nullable=False),
+    sa.Column("bytes", sa.BigInteger, nullable=False),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("parent_id", sa.String(32)),
+    sa.Column("planned_at", UtcDateTime, nullable=False),
+    sa.Column("finished_at", UtcDateTime),
+    sa.Column("error", sa.Text),
+    sa.Column("worker", sa.String(200)),
+    sa.Column("bytes_in", sa.BigInteger),
+    sa.Column("bytes_out", sa.BigInteger),
+    *(sa.Column(f"{stage}_seconds", sa.Float) for stage in ("fetch", "decode", "forward", "encode", "write", "wait")),
+    sa.Index(None, "run_id", "state"),
+    sa.Index(None, "collection_id", "compressor_id", "state"),
+)
+
+work = sa.Table(
+    "work",
+    metadata,
+    sa.Column("object_version_id", sa.ForeignKey("object_versions.id"), primary_key=True, autoincrement=False),
+    sa.Column("compressor_id", sa.ForeignKey("compressors.id"), primary_key=True, autoincrement=False),
+    sa.Column("batch_id", sa.ForeignKey("batches.id"), nullable=False, index=True),
+    sa.Column("state", sa.String(20), nullable=False),
+    sa.Index(None, "compressor_id", "state"),
+)
+
+shards = sa.Table(
+    "shards",
+    metadata,
+    sa.Column("id", _ID, primary_key=True),
+    sa.Column("path", sa.Text, nullable=False, unique=True),
+    sa.Column("batch_id", sa.ForeignKey("batches.id"), nullable=False, unique=True),
+    _ref("collections.id"),
+    _ref("compressors.id"),
+    _ref("runs.id"),
+    sa.Column("night", sa.Date, nullable=False),
+    sa.Column("sha256", sa.String(64), nullable=False),
+    sa.Column("bytes", sa.BigInteger, nullable=False),
+    sa.Column("rows", sa.Integer, nullable=False),
+    sa.Column("committed_at", UtcDateTime, nullable=False),
+    sa.Index(None, "collection_id", "compressor_id"),
+)
+
+summaries = sa.Table(
+    "summaries",
+    metadata,
+    sa.Column("object_version_id", sa.ForeignKey("object_versions.id"), primary_key=True, autoincrement=False),
+    sa.Column("compressor_id", sa.ForeignKey("compressors.id"), primary_key=True, autoincrement=False),
+    sa.Column("shard_id", sa.ForeignKey("shards.id"), nullable=False, index=True),
+    sa.Column("row", sa.Integer, nullable=False),
+    sa.Column("source_bytes", sa.BigInteger, nullable=False),
+    sa.Column("token_bytes", sa.Integer, nullable=False),
+)
+
+failures = sa.Table(
+    "failures",
+    metadata,
+    sa.Column("id", _ID, primary_key=True),
+    sa.Column("object_version_id", sa.ForeignKey("object_versions.id"), nullable=False, index=True),
+    _ref("compressors.id"),
+    _ref("runs.id", index=True),
+    sa.Column("batch_id", sa.ForeignKey("batches.id"), nullable=False),
+    sa.Column("reason", sa.String(30), nullable=False),
+    sa.Column("detail", sa.Text, nullable=False),
+    sa.Column("failed_at", UtcDateTime, nullable=False),
+    sa.Column("resolved_at", UtcDateTime),  # when a later run compressed it after all
+)
+
+audit_head = sa.Table(
+    "audit_head",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("size", sa.BigInteger, nullable=False),
+    sa.CheckConstraint("id = 1", name="single_row"),
+)
+
+audit_events = sa.Table(
+    "audit_events",
+    metadata,
+    sa.Column("seq", sa.BigInteger, primary_key=True, autoincrement=False),  # 0, 1, 2, ... without gaps
+    sa.Column("event_id", sa.String(36), nullable=False, unique=True),
+    sa.Column("type", sa.String(40), nullable=False),
+    sa.Column("occurred_at", UtcDateTime, nullable=False),
+    sa.Column("run_id", sa.String(60), index=True),
+    sa.Column("body", sa.LargeBinary, nullable=False),  # the exact canonical bytes that were hashed
+    sa.Column("leaf", sa.LargeBinary(32), nullable=False),
+)
+
+audit_segments = sa.Table(
+    "audit_segments",
+    metadata,
+    sa.Column("seq", sa.ForeignKey("audit_events.seq"), primary_key=True, autoincrement=False),
+    sa.Column("batch_id", sa.ForeignKey("batches.id"), nullable=False, index=True),
+    sa.Column("path", sa.Text, nullable=False),
+    sa.Column("sha256", sa.String(64), nullable=False),
+    sa.Column("bytes", sa.BigInteger, nullable=False),
+    sa.Column("rows", sa.Integer, nullable=False),
+    sa.Column("subroot", sa.String(64), nullable=False),
+)
+
+audit_values = sa.Table(
+    "audit_values",
+    metadata,
+    sa.Column("ref", sa.String(64), primary_key=True),  # the commitment that stands in the log
+    sa.Column("kind", sa.String(30), nullable=False),
+    sa.Column("salt", sa.LargeBinary(16), nullable=False),
+    sa.Column("value", sa.Text, nullable=False),  # erasing salt and value erases the person from the log
+    sa.UniqueConstraint("kind", "value"),
+)

@@ -1,0 +1,348 @@
+"""Everything that runs on a worker: one batch of object versions in, one receipt out.
+
+Reading, decoding, the forward pass and encoding overlap, so that the forward pass is the only thing waited for. An
+image that cannot be compressed becomes a reject with its reason and takes nobody with it; only a failing store or
+model fails the batch. Writes objects, never SQL; imports no Prefect, SQLAlchemy, tasks or flows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+import numpy as np
+
+from fwd2bot_core.audit.segment import segment_path, write_segment
+from fwd2bot_core.compressor.decode import DecodeLimits
+from fwd2bot_core.compressor.loading import load
+from fwd2bot_core.compressor.protocol import Compressor, Prepared, Summary
+from fwd2bot_core.errors import (
+    ClusterError,
+    CompressorMismatch,
+    Fwd2BotError,
+    ImageRejected,
+    IntegrityError,
+    ObjectChanged,
+    ObjectExists,
+    ObjectForbidden,
+    ObjectMissing,
+    RejectReason,
+    StoreError,
+)
+from fwd2bot_core.tokens import codec
+from fwd2bot_core.tokens.shard import ShardRow, ShardWriter, shard_path
+from fwd2bot_core.work import Batch, ImageFact, Receipt, Reject, SegmentFact, ShardFact, StageSeconds, Unit
+from infra.crashpoints import reach
+from infra.objects import ObjectStore, S3Options, open_store
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerConfig:
+    """What a worker needs to know; small, and without secrets (those stay in its environment)."""
+
+    bundle: str
+    fingerprint: str
+    originals: str
+    originals_s3: S3Options
+    archive: str
+    archive_s3: S3Options
+    micro_batch: int
+    torch_threads: int
+    fetch_threads: int
+    limits: DecodeLimits
+
+
+@dataclass(frozen=True, slots=True)
+class _Tools:
+    compressor: Compressor
+    originals: ObjectStore
+    archive: ObjectStore
+
+
+@dataclass(slots=True)
+class _Stopwatch:
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        begun = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.add(stage, time.perf_counter() - begun)
+
+    def add(self, stage: str, seconds: float) -> None:
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds
+
+
+@dataclass(frozen=True, slots=True)
+class _Fetched:
+    """One unit after reading and decoding: ready for the forward pass, or rejected."""
+
+    unit: Unit
+    sha256: str | None
+    size: int | None
+    prepared: Prepared | None
+    reject: Reject | None
+    fetch_seconds: float
+    decode_seconds: float
+
+
+def load_compressor(config: WorkerConfig) -> str:
+    """Load the model into this process, once; returns its fingerprint. Raises ``ClusterError``."""
+    return _tools(config).compressor.spec.fingerprint
+
+
+@lru_cache(maxsize=1)
+def _tools(config: WorkerConfig) -> _Tools:
+    compressor = load(config.bundle, threads=config.torch_threads, limits=config.limits)
+    if compressor.spec.fingerprint != config.fingerprint:
+        raise ClusterError(
+            f"bundle {config.bundle!r} on {_whoami()} has fingerprint {compressor.spec.short}, the run was planned for "
+            f"{config.fingerprint[:12]}. Install the same bundle on every worker."
+        )
+    return _Tools(
+        compressor,
+        open_store(config.originals, s3=config.originals_s3),
+        open_store(config.archive, s3=config.archive_s3, create_root=True),
+    )
+
+
+def compress_batch(batch: Batch, config: WorkerConfig) -> Receipt:
+    """Compress every unit of a batch, write shard and audit segment, and say what became of each image.
+
+    Running it twice writes the same objects, or other ones under other names; it never overwrites.
+    """
+    reach("worker.batch-started")
+    tools = _tools(config)
+    spec = tools.compressor.spec
+    if batch.compressor != spec.fingerprint:
+        raise CompressorMismatch(f"batch {batch.batch_id} is for {batch.compressor[:12]}, not for {spec.short}")
+    watch = _Stopwatch()
+    writer = ShardWriter(spec, batch.units[0].collection)
+    facts: dict[int, ImageFact] = {}
+    with (
+        ThreadPoolExecutor(config.fetch_threads, thread_name_prefix="fetch") as readers,
+        ThreadPoolExecutor(1, thread_name_prefix="encode") as encoder,
+    ):
+        encoded: deque[Future[None]] = deque()
+        for group in _groups(_fetch_all(readers, batch.units, tools, config), config.micro_batch, facts, watch):
+            with watch("forward"):
+                passed = list(_forward(tools.compressor, group))
+            reach("worker.forward-done")
+            encoded.append(encoder.submit(_encode, writer, passed, facts, watch))
+            while len(encoded) > 2:  # bounded memory when encoding is slower than the model
+                encoded.popleft().result()
+        for pending in encoded:
+            pending.result()
+    return _write(batch, tools, writer, facts, watch)
+
+
+def _fetch_all(
+    readers: ThreadPoolExecutor, units: Sequence[Unit], tools: _Tools, config: WorkerConfig
+) -> Iterator[Callable[[], _Fetched]]:
+    """Results in the order of the units, read ahead by a bounded window."""
+    ahead = 2 * config.micro_batch + config.fetch_threads
+    flying: deque[Future[_Fetched]] = deque()
+    for unit in units:
+        flying.append(readers.submit(_fetch, unit, tools, config.limits))
+        if len(flying) >= ahead:
+            yield flying.popleft().result
+    while flying:
+        yield flying.popleft().result
+
+
+def _fetch(unit: Unit, tools: _Tools, limits: DecodeLimits) -> _Fetched:
+    """Read and decode one object version."""
+    data, prepared, reject = None, None, None
+    begun = time.perf_counter()
+    read_at = begun
+    try:
+        data = _read(unit, tools.originals, limits)
+        read_at = time.perf_counter()
+        reach("worker.image-fetched")
+        prepared = tools.compressor.prepare(data)
+    except ImageRejected as error:
+        reject = Reject(error.reason, error.detail)
+    except Exception as error:  # a row with a reason, never an omission
+        reject = Reject(RejectReason.INTERNAL, f"{type(error).__name__}: {error}")
+    ended = time.perf_counter()
+    return _Fetched(
+        unit=unit,
+        sha256=hashlib.sha256(data).hexdigest() if data is not None else None,
+        size=len(data) if data is not None else None,
+        prepared=prepared,
+        reject=reject,
+        fetch_seconds=(read_at if data is not None else ended) - begun,
+        decode_seconds=ended - read_at if data is not None else 0.0,
+    )
+
+
+_REJECTED_READS = {
+    ObjectMissing: RejectReason.VANISHED,
+    ObjectChanged: RejectReason.CHANGED,
+    ObjectForbidden: RejectReason.FORBIDDEN,
+}
+
+
+def _read(unit: Unit, originals: ObjectStore, limits: DecodeLimits) -> bytes:
+    if unit.size > limits.max_bytes:
+        raise ImageRejected(
+            RejectReason.TOO_MANY_BYTES, f"{unit.size:,} bytes; limits.max_bytes is {limits.max_bytes:,}"
+        )
+    try:
+        return originals.read(unit.key, identity=unit.identity)
+    except StoreError as error:
+        reason = _REJECTED_READS.get(type(error), RejectReason.STORE_ERROR)
+        raise ImageRejected(reason, str(error)) from error
+
+
+def _groups(
+    fetched: Iterator[Callable[[], _Fetched]], size: int, facts: dict[int, ImageFact], watch: _Stopwatch
+) -> Iterator[list[_Fetched]]:
+    """Micro-batches of readable images; rejects go to the facts on the way."""
+    group: list[_Fetched] = []
+    for result in fetched:
+        with watch("wait"):
+            item = result()
+        watch.add("fetch", item.fetch_seconds)
+        watch.add("decode", item.decode_seconds)
+        if item.reject is not None:
+            facts[item.unit.object_version_id] = _fact(item, row=None, reject=item.reject)
+            continue
+        group.append(item)
+        if len(group) == size:
+            yield group
+            group = []
+    if group:
+        yield group
+
+
+def _forward(compressor: Compressor, group: list[_Fetched]) -> Iterator[tuple[list[_Fetched], Summary | Reject]]:
+    """First pass over a micro-batch; if it raises, each image alone, so that one cannot spoil the others."""
+    try:
+        yield group, compressor.compress([item.prepared for item in group if item.prepared is not None])
+    except Exception as error:
+        if len(group) == 1:
+            yield group, Reject(RejectReason.INTERNAL, f"the forward pass raised {type(error).__name__}: {error}")
+            return
+        for item in group:
+            yield from _forward(compressor, [item])
+
+
+def _encode(
+    writer: ShardWriter,
+    passed: list[tuple[list[_Fetched], Summary | Reject]],
+    facts: dict[int, ImageFact],
+    watch: _Stopwatch,
+) -> None:
+    """Append finite rows to the shard; runs on the one encoding thread."""
+    with watch("encode"):
+        for items, result in passed:
+            if isinstance(result, Reject):
+                facts[items[0].unit.object_version_id] = _fact(items[0], row=None, reject=result)
+                continue
+            good = codec.finite_rows(result.tokens, writer.spec) & np.isfinite(result.pooled).all(axis=1)
+            for item, finite in zip(items, good, strict=True):
+                if not finite:
+                    reject = Reject(RejectReason.NON_FINITE, "the model produced NaN or infinity for this image")
+                    facts[item.unit.object_version_id] = _fact(item, row=None, reject=reject)
+            kept = [item for item, finite in zip(items, good, strict=True) if finite]
+            first = writer.append([_row(item) for item in kept], result.tokens[good], result.pooled[good])
+            for row, item in enumerate(kept, start=first):
+                facts[item.unit.object_version_id] = _fact(item, row=row, reject=None)
+
+
+def _write(
+    batch: Batch, tools: _Tools, writer: ShardWriter, facts: dict[int, ImageFact], watch: _Stopwatch
+) -> Receipt:
+    """Shard first, then the audit segment that names it, then the receipt."""
+    images = tuple(facts[unit.object_version_id] for unit in batch.units)
+    shard = None
+    if writer.rows:
+        with watch("encode"):
+            body = writer.finish()
+            digest = hashlib.sha256(body).hexdigest()
+            shard = ShardFact(shard_path(writer.spec, batch.night, batch.batch_id, digest), digest, len(body), writer.rows)
+        with watch("write"):
+            _create(tools.archive, shard.path, body)
+        reach("worker.shard-written")
+    with watch("write"):
+        data, segment = _segment(batch, images, shard)
+        _create(tools.archive, segment.path, data)
+    reach("worker.segment-written")
+    receipt = Receipt(
+        batch_id=batch.batch_id,
+        shard=shard,
+        segment=segment,
+        images=images,
+        stages=StageSeconds(**watch.seconds),
+        bytes_in=sum(image.size or 0 for image in images),
+        bytes_out=segment.size + (shard.size if shard else 0),
+        worker=_whoami(),
+    )
+    reach("worker.receipt-ready")
+    return receipt
+
+
+def _segment(
+    batch: Batch, images: tuple[ImageFact, ...], shard: ShardFact | None
+) -> tuple[bytes, SegmentFact]:
+    data, subroot = write_segment(batch, images, shard.path if shard else None)
+    digest = hashlib.sha256(data).hexdigest()
+    path = segment_path(batch.night, batch.batch_id, digest)
+    return data, SegmentFact(path, digest, len(data), len(images), subroot)
+
+
+def _create(archive: ObjectStore, path: str, body: bytes) -> None:
+    """Create-only; the name holds the body's hash, so what lies there already must be the same bytes."""
+    try:
+        archive.create(path, body)
+    except ObjectExists:
+        if archive.sha256(path) != hashlib.sha256(body).hexdigest():
+            raise IntegrityError(
+                f"{path} in {archive.uri} does not hold the bytes that its name promises. Move it away and run again."
+            ) from None
+
+
+def _fact(item: _Fetched, *, row: int | None, reject: Reject | None) -> ImageFact:
+    picture = item.prepared
+    return ImageFact(
+        object_version_id=item.unit.object_version_id,
+        sha256=item.sha256,
+        size=item.size,
+        width=picture.width if picture else None,
+        height=picture.height if picture else None,
+        format=picture.format if picture else None,
+        row=row,
+        reject=reject,
+    )
+
+
+def _row(item: _Fetched) -> ShardRow:
+    picture, unit = item.prepared, item.unit
+    assert picture is not None
+    assert item.sha256 is not None
+    assert item.size is not None
+    return ShardRow(
+        object_version_id=unit.object_version_id,
+        content_sha256=item.sha256,
+        key=unit.key,
+        identity=unit.identity,
+        modified=unit.modified,
+        width=picture.width,
+        height=picture.height,
+        format=picture.format,
+        source_bytes=item.size,
+    )
+
+
+def _whoami() -> str:
+    return f"{os.uname().nodename}:{os.getpid()}"

@@ -1,0 +1,255 @@
+"""The only place where compressed images become visible: one transaction a batch.
+
+Shard row, image rows, failures, metrics and audit event commit together or not at all; what is not committed does not
+exist. Checks first that the shard really lies there, and inside the transaction that this run may still commit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import sqlalchemy as sa
+
+from fwd2bot_core.errors import IntegrityError, ObjectMissing, RejectReason
+from fwd2bot_core.work import Batch, ImageFact, Receipt, Reject, SegmentFact
+from infra import audit_log, leases
+from infra.crashpoints import reach
+from infra.database import Ledger
+from infra.objects import ObjectStore
+from infra.tables import (
+    BatchState,
+    WorkState,
+    audit_segments,
+    batches,
+    contents,
+    failures,
+    object_versions,
+    shards,
+    summaries,
+    work,
+)
+from tasks.runs import Run
+
+
+def commit(ledger: Ledger, archive: ObjectStore, run: Run, batch: Batch, receipt: Receipt) -> None:
+    """Make one batch's work visible.
+
+    Raises ``LeaseLost`` when another run took over, ``IntegrityError`` when an object is not what the receipt says.
+    """
+    reach("driver.receipt-received")
+    for fact in (receipt.shard, receipt.segment):
+        if fact is not None:
+            _must_lie_there(archive, fact.path, fact.sha256)
+    with ledger.write() as connection:
+        leases.check(connection, run.lease)
+        if not _close_batch(connection, run, receipt):
+            return  # committed already: this is the second receipt of a batch that ran twice
+        _write_contents(connection, receipt)
+        if receipt.shard is not None:
+            _write_shard(connection, run, batch, receipt)
+        _write_failures(connection, run, batch, receipt)
+        seq = audit_log.append(connection, run.event("batch.committed", after=_proof(batch, receipt)))
+        _write_segment(connection, seq, batch, receipt.segment)
+    reach("driver.shard-committed")
+
+
+def quarantine(ledger: Ledger, run: Run, batch: Batch, detail: str) -> None:
+    """Record a single unit that kills every worker that holds it. There is no receipt: nobody lived to write one."""
+    (unit,) = batch.units
+    reject = Reject(RejectReason.KILLED_WORKER, detail)
+    fact = ImageFact(unit.object_version_id, None, None, None, None, None, None, reject)
+    with ledger.write() as connection:
+        leases.check(connection, run.lease)
+        connection.execute(
+            batches.update()
+            .where(batches.c.id == batch.batch_id)
+            .values(state=BatchState.COMMITTED, finished_at=audit_log.now(), error=detail)
+        )
+        _fail(connection, run, batch, [fact])
+        audit_log.append(
+            connection,
+            run.event(
+                "image.quarantined",
+                subject={"object_version": unit.object_version_id, "batch_id": batch.batch_id},
+                reason_code=str(reject.reason),
+            ),
+        )
+
+
+def note_broken(ledger: Ledger, run: Run, batch: Batch, error: Exception) -> None:
+    """Say why a batch stays planned; the next night resumes it."""
+    with ledger.write() as connection:
+        leases.check(connection, run.lease)
+        connection.execute(
+            batches.update().where(batches.c.id == batch.batch_id).values(error=f"{type(error).__name__}: {error}")
+        )
+
+
+def _must_lie_there(archive: ObjectStore, path: str, sha256: str) -> None:
+    try:
+        found = archive.sha256(path)
+    except ObjectMissing:
+        found = "nothing"
+    if found != sha256:
+        raise IntegrityError(f"{path} in {archive.uri} holds {found}, the receipt says {sha256}; it is not committed")
+
+
+def _close_batch(connection: sa.Connection, run: Run, receipt: Receipt) -> bool:
+    closed = connection.execute(
+        batches.update()
+        .where(
+            batches.c.id == receipt.batch_id, batches.c.run_id == run.id, batches.c.state == BatchState.PLANNED
+        )
+        .values(
+            state=BatchState.COMMITTED,
+            finished_at=audit_log.now(),
+            error=None,
+            worker=receipt.worker,
+            bytes_in=receipt.bytes_in,
+            bytes_out=receipt.bytes_out,
+            **{f"{stage}_seconds": seconds for stage, seconds in asdict(receipt.stages).items()},
+        )
+    )
+    return bool(closed.rowcount)
+
+
+def _write_contents(connection: sa.Connection, receipt: Receipt) -> None:
+    read = {image.sha256: image for image in receipt.images if image.sha256 is not None}
+    if not read:
+        return
+    known = set(
+        connection.execute(sa.select(contents.c.sha256).where(contents.c.sha256.in_(read))).scalars()
+    )
+    rows: list[dict[str, Any]] = [
+        {
+            "sha256": sha256,
+            "size": image.size,
+            "width": image.width,
+            "height": image.height,
+            "format": image.format,
+        }
+        for sha256, image in read.items()
+        if sha256 not in known
+    ]
+    if rows:
+        connection.execute(contents.insert(), rows)
+    connection.execute(
+        object_versions.update()
+        .where(object_versions.c.id == sa.bindparam("unit"))
+        .values(content_sha256=sa.bindparam("content")),
+        [{"unit": i.object_version_id, "content": i.sha256} for i in receipt.images if i.sha256 is not None],
+    )
+
+
+def _write_shard(connection: sa.Connection, run: Run, batch: Batch, receipt: Receipt) -> None:
+    shard = receipt.shard
+    assert shard is not None
+    compressed = [image for image in receipt.images if image.row is not None]
+    made = connection.execute(
+        shards.insert().values(
+            path=shard.path,
+            batch_id=batch.batch_id,
+            collection_id=run.collection_id,
+            compressor_id=run.compressor_id,
+            run_id=run.id,
+            night=batch.night,
+            sha256=shard.sha256,
+            bytes=shard.size,
+            rows=shard.rows,
+            committed_at=audit_log.now(),
+        )
+    )
+    connection.execute(
+        summaries.insert(),
+        [
+            {
+                "object_version_id": image.object_version_id,
+                "compressor_id": run.compressor_id,
+                "shard_id": made.inserted_primary_key[0],
+                "row": image.row,
+                "source_bytes": image.size,
+                "token_bytes": run.spec.token_bytes,
+            }
+            for image in compressed
+        ],
+    )
+    ids = [image.object_version_id for image in compressed]
+    _set_work(connection, run, ids, WorkState.COMPRESSED)
+    connection.execute(
+        failures.update()
+        .where(
+            failures.c.object_version_id.in_(ids),
+            failures.c.compressor_id == run.compressor_id,
+            failures.c.resolved_at.is_(None),
+        )
+        .values(resolved_at=audit_log.now())
+    )
+
+
+def _write_failures(connection: sa.Connection, run: Run, batch: Batch, receipt: Receipt) -> None:
+    rejected = [image for image in receipt.images if image.reject is not None]
+    if rejected:
+        _fail(connection, run, batch, rejected)
+
+
+def _fail(connection: sa.Connection, run: Run, batch: Batch, images: list[ImageFact]) -> None:
+    connection.execute(
+        failures.insert(),
+        [
+            {
+                "object_version_id": image.object_version_id,
+                "compressor_id": run.compressor_id,
+                "run_id": run.id,
+                "batch_id": batch.batch_id,
+                "reason": str(image.reject.reason),
+                "detail": image.reject.detail,
+                "failed_at": audit_log.now(),
+            }
+            for image in images
+            if image.reject is not None
+        ],
+    )
+    _set_work(connection, run, [image.object_version_id for image in images], WorkState.FAILED)
+
+
+def _set_work(connection: sa.Connection, run: Run, ids: list[int], state: WorkState) -> None:
+    connection.execute(
+        work.update()
+        .where(work.c.compressor_id == run.compressor_id, work.c.object_version_id.in_(ids))
+        .values(state=state)
+    )
+
+
+def _write_segment(connection: sa.Connection, seq: int, batch: Batch, segment: SegmentFact) -> None:
+    connection.execute(
+        audit_segments.insert().values(
+            seq=seq,
+            batch_id=batch.batch_id,
+            path=segment.path,
+            sha256=segment.sha256,
+            bytes=segment.size,
+            rows=segment.rows,
+            subroot=segment.subroot,
+        )
+    )
+
+
+def _proof(batch: Batch, receipt: Receipt) -> dict[str, Any]:
+    """What the audit event says: enough to find and check every object of the batch, and no name."""
+    segment = receipt.segment
+    said: dict[str, Any] = {
+        "batch_id": batch.batch_id,
+        "segment": {
+            "path": segment.path,
+            "sha256": segment.sha256,
+            "bytes": segment.size,
+            "rows": segment.rows,
+            "subroot": segment.subroot,
+        },
+        "rejected": sum(image.reject is not None for image in receipt.images),
+    }
+    if receipt.shard is not None:
+        shard = receipt.shard
+        said["shard"] = {"path": shard.path, "sha256": shard.sha256, "bytes": shard.size, "rows": shard.rows}
+    return said

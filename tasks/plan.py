@@ -1,0 +1,247 @@
+"""What to do, written down before anything is done: batches, and a claim on each object version in them.
+
+A crash resumes the same plan, and no other run takes what is claimed. Knows nothing about how batches run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from fwd2bot_core.work import Batch, Unit, batch_id_of
+from infra import audit_log, leases
+from infra.crashpoints import reach
+from infra.database import Ledger
+from infra.settings import Settings
+from infra.tables import BatchState, WorkState, batches, object_versions, work
+from tasks.runs import Run
+
+SHARES_A_WORKER = 3  # batches for each worker, so that none idles long at the end of the night
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a run will do; sizes in bytes."""
+
+    batches: int
+    images: int
+    bytes: int
+    resumed: int  # batches, among them, that an earlier run left behind
+
+
+def unclaimed(collection_id: int, compressor_id: int | None) -> sa.Select[tuple[int]]:
+    """Current object versions that nobody has claimed for this compressor: the anti-join of the plan."""
+    taken = sa.and_(work.c.object_version_id == object_versions.c.id, work.c.compressor_id == compressor_id)
+    return (
+        sa.select(object_versions)
+        .outerjoin(work, taken)
+        .where(
+            object_versions.c.collection_id == collection_id,
+            object_versions.c.superseded_at.is_(None),
+            work.c.object_version_id.is_(None),
+        )
+    )
+
+
+def failed(collection_id: int, compressor_id: int) -> sa.Select[tuple[int]]:
+    """Current object versions whose last try failed."""
+    return (
+        sa.select(object_versions)
+        .join(work, work.c.object_version_id == object_versions.c.id)
+        .where(
+            object_versions.c.collection_id == collection_id,
+            object_versions.c.superseded_at.is_(None),
+            work.c.compressor_id == compressor_id,
+            work.c.state == WorkState.FAILED,
+        )
+    )
+
+
+def write_plan(ledger: Ledger, run: Run, settings: Settings) -> Plan:
+    """Adopt what a dead run left, then claim what is new (a night) or what failed (a retry)."""
+    resumed = _adopt(ledger, run)
+    if run.kind == "retry":
+        candidates = failed(run.collection_id, run.compressor_id)
+    else:
+        candidates = unclaimed(run.collection_id, run.compressor_id)
+    with ledger.read() as connection:
+        count = connection.execute(sa.select(sa.func.count()).select_from(candidates.subquery())).scalar_one()
+    size = batch_size(count, settings)
+    last = 0
+    while (claimed := _claim_next(ledger, run, candidates, last, size)) is not None:
+        last = claimed
+        reach("driver.batch-claimed")
+    plan = _written(ledger, run, resumed)
+    reach("driver.plan-written")
+    return plan
+
+
+def batch_size(images: int, settings: Settings) -> int:
+    """Images a batch: as many as allowed, fewer on a small night so that every worker gets its share."""
+    workers = 1 if settings.execution.executor == "inline" else settings.execution.workers
+    share = -(-images // (workers * SHARES_A_WORKER))
+    smallest = min(settings.night.smallest_batch, settings.night.batch_size)
+    return max(smallest, min(share, settings.night.batch_size))
+
+
+def planned_batches(ledger: Ledger, run: Run) -> Iterator[Batch]:
+    """The run's batches that are not yet committed, oldest first, read one at a time."""
+    after: sa.ColumnElement[bool] = sa.true()
+    while True:
+        with ledger.read() as connection:
+            row = connection.execute(
+                sa.select(batches)
+                .where(batches.c.run_id == run.id, batches.c.state == BatchState.PLANNED, after)
+                .order_by(batches.c.planned_at, batches.c.id)
+                .limit(1)
+            ).one_or_none()
+            if row is None:
+                return
+            batch = Batch(row.id, run.spec.fingerprint, row.night, _units(connection, run, row.id))
+        after = sa.or_(
+            batches.c.planned_at > row.planned_at,
+            sa.and_(batches.c.planned_at == row.planned_at, batches.c.id > row.id),
+        )
+        yield batch
+
+
+def split(ledger: Ledger, run: Run, batch: Batch) -> list[Batch]:
+    """Replace a batch of two or more units, which killed its worker, by its halves, durably."""
+    middle = len(batch.units) // 2
+    halves = [batch.units[:middle], batch.units[middle:]]
+    parts = [Batch(batch_id_of(units, batch.compressor), batch.compressor, batch.night, units) for units in halves]
+    with ledger.write() as connection:
+        leases.check(connection, run.lease)
+        for part in parts:
+            _write_batch(connection, run, part, parent=batch.batch_id)
+        connection.execute(
+            batches.update()
+            .where(batches.c.id == batch.batch_id)
+            .values(state=BatchState.SPLIT, finished_at=audit_log.now())
+        )
+    return parts
+
+
+def _adopt(ledger: Ledger, run: Run) -> int:
+    """Unfinished batches of dead runs become ours; those of another compressor are given back."""
+    with ledger.write() as connection:
+        leases.check(connection, run.lease)
+        unfinished = sa.and_(
+            batches.c.collection_id == run.collection_id, batches.c.state == BatchState.PLANNED
+        )
+        stale = sa.select(batches.c.id).where(unfinished, batches.c.compressor_id != run.compressor_id)
+        connection.execute(
+            work.delete().where(work.c.batch_id.in_(stale), work.c.state == WorkState.CLAIMED)
+        )
+        connection.execute(
+            batches.update()
+            .where(unfinished, batches.c.compressor_id != run.compressor_id)
+            .values(state=BatchState.RELEASED, finished_at=audit_log.now())
+        )
+        adopted = connection.execute(
+            batches.update().where(unfinished).values(run_id=run.id, attempts=batches.c.attempts + 1, error=None)
+        )
+        return int(adopted.rowcount)
+
+
+def _claim_next(
+    ledger: Ledger, run: Run, candidates: sa.Select[tuple[int]], last: int, size: int
+) -> int | None:
+    """Claim one batch of candidates after id ``last``; the last id claimed, or None when there are no more."""
+    with ledger.write() as connection:
+        leases.check(connection, run.lease)
+        rows = connection.execute(
+            candidates.where(object_versions.c.id > last).order_by(object_versions.c.id).limit(size)
+        ).all()
+        if not rows:
+            return None
+        units = tuple(_unit(run, row) for row in rows)
+        batch = Batch(batch_id_of(units, run.spec.fingerprint), run.spec.fingerprint, run.night, units)
+        _write_batch(connection, run, batch)
+        return int(rows[-1].id)
+
+
+def _write_batch(connection: sa.Connection, run: Run, batch: Batch, *, parent: str | None = None) -> None:
+    """Write a batch and move the claims of its units to it. Equal units make an equal batch, so one that failed
+    whole and is tried again finds its own row."""
+    values = {
+        "collection_id": run.collection_id,
+        "compressor_id": run.compressor_id,
+        "run_id": run.id,
+        "night": batch.night,
+        "state": BatchState.PLANNED,
+        "units": len(batch.units),
+        "bytes": sum(unit.size for unit in batch.units),
+        "parent_id": parent,
+        "planned_at": audit_log.now(),
+        "finished_at": None,
+        "error": None,
+    }
+    again = connection.execute(
+        batches.update().where(batches.c.id == batch.batch_id).values(attempts=batches.c.attempts + 1, **values)
+    )
+    if again.rowcount == 0:
+        connection.execute(batches.insert().values(id=batch.batch_id, attempts=1, **values))
+    ids = [unit.object_version_id for unit in batch.units]
+    mine = sa.and_(work.c.compressor_id == run.compressor_id, work.c.object_version_id.in_(ids))
+    moved = connection.execute(work.update().where(mine).values(batch_id=batch.batch_id, state=WorkState.CLAIMED))
+    if moved.rowcount == len(ids):
+        return
+    held = set(connection.execute(sa.select(work.c.object_version_id).where(mine)).scalars())
+    connection.execute(
+        work.insert(),
+        [
+            {
+                "object_version_id": unit,
+                "compressor_id": run.compressor_id,
+                "batch_id": batch.batch_id,
+                "state": WorkState.CLAIMED,
+            }
+            for unit in ids
+            if unit not in held
+        ],
+    )
+
+
+def _units(connection: sa.Connection, run: Run, batch_id: str) -> tuple[Unit, ...]:
+    rows = connection.execute(
+        sa.select(object_versions)
+        .join(work, work.c.object_version_id == object_versions.c.id)
+        .where(work.c.batch_id == batch_id, work.c.compressor_id == run.compressor_id, work.c.state == WorkState.CLAIMED)
+        .order_by(object_versions.c.id)
+    )
+    return tuple(_unit(run, row) for row in rows)
+
+
+def _unit(run: Run, row: sa.Row[tuple[int]]) -> Unit:
+    return Unit(
+        object_version_id=row.id,
+        collection=run.collection,
+        key=row.key,
+        identity=row.identity,
+        size=row.size,
+        modified=row.modified,
+        salt=row.salt,
+    )
+
+
+def _written(ledger: Ledger, run: Run, resumed: int) -> Plan:
+    with ledger.write() as connection:
+        totals: Sequence[int] = connection.execute(
+            sa.select(
+                sa.func.count(),
+                sa.func.coalesce(sa.func.sum(batches.c.units), 0),
+                sa.func.coalesce(sa.func.sum(batches.c.bytes), 0),
+            ).where(batches.c.run_id == run.id, batches.c.state == BatchState.PLANNED)
+        ).one()
+        plan = Plan(int(totals[0]), int(totals[1]), int(totals[2]), resumed)
+        audit_log.append(
+            connection,
+            run.event(
+                "plan.written",
+                after={"batches": plan.batches, "images": plan.images, "bytes": plan.bytes, "resumed": resumed},
+            ),
+        )
+    return plan

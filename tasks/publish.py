@@ -1,0 +1,61 @@
+"""The manifest: which shards are committed, for readers without access to the ledger.
+
+Derived from the ledger after the commit, and rebuildable from it at any time: numbered manifests are create-only, a
+pointer to the newest is replaced. Never lists the store, where orphans may lie.
+"""
+
+from __future__ import annotations
+
+from urllib.parse import unquote, urlsplit
+
+import sqlalchemy as sa
+
+from fwd2bot_core.compressor.protocol import CompressorSpec
+from fwd2bot_core.errors import ObjectExists
+from fwd2bot_core.tokens.manifest import ManifestShard, manifest_of, write_manifest
+from infra.crashpoints import reach
+from infra.database import Ledger
+from infra.objects import ObjectStore
+from infra.tables import collections, compressors, shards
+
+
+def pointer_path(collection: str, spec: CompressorSpec) -> str:
+    """Where the newest manifest of a collection and compressor always lies."""
+    return f"manifests/{collection}/compressor={spec.short}/latest.json"
+
+
+def publish(ledger: Ledger, archive: ObjectStore, collection: str, spec: CompressorSpec) -> str:
+    """Write the manifest of everything committed so far; returns the pointer's path."""
+    with ledger.read() as connection:
+        rows = connection.execute(
+            sa.select(shards)
+            .join(collections, collections.c.id == shards.c.collection_id)
+            .join(compressors, compressors.c.id == shards.c.compressor_id)
+            .where(collections.c.name == collection, compressors.c.fingerprint == spec.fingerprint)
+            .order_by(shards.c.id)
+        ).all()
+    generation = rows[-1].id if rows else 0  # grows with each commit, so equal numbers mean equal contents
+    manifest = manifest_of(
+        spec,
+        generation=generation,
+        root=_readable_root(archive.uri),
+        collection=collection,
+        shards=tuple(
+            ManifestShard(path=row.path, sha256=row.sha256, bytes=row.bytes, rows=row.rows) for row in rows
+        ),
+    )
+    body = write_manifest(manifest)
+    pointer = pointer_path(collection, spec)
+    try:
+        archive.create(f"{pointer.rpartition('/')[0]}/{generation:012d}.json", body)
+    except ObjectExists:
+        pass  # a night that died between the two writes, or one without news
+    reach("driver.manifest-written")
+    archive.replace(pointer, body)
+    return pointer
+
+
+def _readable_root(uri: str) -> str:
+    """A local root as a plain path, since not every engine decodes file:// URIs."""
+    parts = urlsplit(uri)
+    return unquote(parts.path) if parts.scheme == "file" else uri

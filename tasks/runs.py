@@ -1,0 +1,183 @@
+"""The beginning and the end of a run: its lease, its row, its audit events.
+
+Knows nothing about what happens in between.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+from dataclasses import dataclass
+from datetime import date, datetime
+from zoneinfo import ZoneInfo
+
+import sqlalchemy as sa
+
+import fwd2bot_core
+from fwd2bot_core.audit.events import Actor, Event
+from fwd2bot_core.compressor.protocol import CompressorSpec
+from infra import audit_log, leases
+from infra.crashpoints import reach
+from infra.installation import Installation
+from infra.tables import RunState, collections, compressors, runs
+from tasks.summary import NightSummary
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run that holds the lease of its collection."""
+
+    id: str
+    kind: str  # "night" or "retry"
+    collection: str
+    collection_id: int
+    compressor_id: int
+    spec: CompressorSpec
+    night: date  # the date, in the night's zone, that names partitions
+    lease: leases.Lease
+    actor: Actor
+    collection_ref: str  # what stands for the collection's name in the audit log
+
+    def event(self, type: str, **fields: object) -> Event:
+        """An audit event of this run."""
+        return Event(
+            type=type,
+            occurred_at=audit_log.now(),
+            actor=self.actor,
+            run_id=self.id,
+            collection=self.collection_ref,
+            compressor=self.spec.fingerprint,
+            **fields,  # type: ignore[arg-type]
+        )
+
+
+def begin(installation: Installation, collection: str, kind: str = "night") -> Run:
+    """Take the lease and write the run down, in one transaction.
+
+    Raises ``LeaseHeld`` when another run works on the collection.
+    """
+    settings = installation.settings
+    started = audit_log.now()
+    night = started.astimezone(ZoneInfo(settings.night.zone)).date()
+    run_id = f"{kind}-{started:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+    with installation.ledger.write() as connection:
+        lease = leases.take(
+            connection, installation.ledger, f"collection:{collection}", run_id, settings.night.lease_seconds
+        )
+        run = Run(
+            id=run_id,
+            kind=kind,
+            collection=collection,
+            collection_id=register_collection(connection, installation, collection, started),
+            compressor_id=_register_compressor(connection, installation.spec, started),
+            spec=installation.spec,
+            night=night,
+            lease=lease,
+            actor=audit_log.operator(connection),
+            collection_ref=audit_log.reference(connection, "collection", collection),
+        )
+        if lease.predecessor is not None:
+            _abandon(connection, run, lease.predecessor, started)
+        connection.execute(
+            runs.insert().values(
+                id=run.id,
+                kind=kind,
+                collection_id=run.collection_id,
+                compressor_id=run.compressor_id,
+                state=RunState.RUNNING,
+                fencing=lease.fencing,
+                night=night,
+                started_at=started,
+                host=socket.gethostname(),
+                pid=os.getpid(),
+                software=f"fwd2bot {fwd2bot_core.__version__}",
+            )
+        )
+        audit_log.append(connection, run.event("run.started", subject={"kind": kind, "fencing": lease.fencing}))
+    reach("driver.run-begun")
+    return run
+
+
+def end(installation: Installation, run: Run, summary: NightSummary) -> None:
+    """Write the summary down and give the lease back."""
+    with installation.ledger.write() as connection:
+        leases.check(connection, run.lease)
+        _close(connection, run.id, summary.state, audit_log.now(), summary=summary.to_json(), message=summary.message)
+        audit_log.append(
+            connection,
+            run.event(
+                "run.ended",
+                after={
+                    "state": str(summary.state),
+                    "compressed": summary.compressed,
+                    "failed": summary.failed,
+                    "left": summary.left,
+                },
+            ),
+        )
+        leases.release(connection, run.lease)
+    reach("driver.run-ended")
+
+
+def fail(installation: Installation, run: Run, error: BaseException) -> None:
+    """Close a run that could not finish; what it committed stays, what it claimed is resumed by the next."""
+    with installation.ledger.write() as connection:
+        state = connection.execute(sa.select(runs.c.state).where(runs.c.id == run.id)).scalar_one()
+        if state != RunState.RUNNING:
+            return
+        _close(connection, run.id, RunState.FAILED, audit_log.now(), message=f"{type(error).__name__}: {error}")
+        audit_log.append(
+            connection,
+            run.event("run.ended", after={"state": str(RunState.FAILED)}, reason_code=type(error).__name__),
+        )
+        leases.release(connection, run.lease)
+
+
+def register_collection(
+    connection: sa.Connection, installation: Installation, name: str, at: datetime
+) -> int:
+    """The ledger's number for a collection of the settings."""
+    _, settings = installation.settings.collection(name)
+    place = {"originals": settings.originals, "prefix": settings.prefix}
+    found = connection.execute(sa.select(collections).where(collections.c.name == name)).one_or_none()
+    if found is None:
+        made = connection.execute(collections.insert().values(name=name, registered_at=at, **place))
+        return int(made.inserted_primary_key[0])
+    if (found.originals, found.prefix) != (settings.originals, settings.prefix):
+        connection.execute(collections.update().where(collections.c.id == found.id).values(**place))
+    return int(found.id)
+
+
+def _register_compressor(connection: sa.Connection, spec: CompressorSpec, at: datetime) -> int:
+    found = connection.execute(
+        sa.select(compressors.c.id).where(compressors.c.fingerprint == spec.fingerprint)
+    ).scalar_one_or_none()
+    if found is not None:
+        return int(found)
+    made = connection.execute(
+        compressors.insert().values(
+            fingerprint=spec.fingerprint,
+            name=spec.name,
+            k=spec.k,
+            d=spec.d,
+            dtype=spec.dtype,
+            token_bytes=spec.token_bytes,
+            registered_at=at,
+        )
+    )
+    return int(made.inserted_primary_key[0])
+
+
+def _abandon(connection: sa.Connection, run: Run, predecessor: str, at: datetime) -> None:
+    """The run whose lease was taken over will not end by itself."""
+    _close(connection, predecessor, RunState.ABANDONED, at, message=f"its process died; {run.id} took over")
+    audit_log.append(connection, run.event("run.taken-over", subject={"run_id": predecessor}))
+
+
+def _close(connection: sa.Connection, run_id: str, state: RunState, at: datetime, **values: str | None) -> None:
+    connection.execute(
+        runs.update()
+        .where(runs.c.id == run_id, runs.c.state == RunState.RUNNING)
+        .values(state=state, ended_at=at, **values)
+    )
