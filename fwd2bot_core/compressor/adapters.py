@@ -25,9 +25,9 @@ class LoraLinear(nn.Module):
         super().__init__()
         self.linear = linear
         self.scale = alpha / rank
-        like = {"device": linear.weight.device, "dtype": linear.weight.dtype}
-        self.lora_a = nn.Parameter(torch.empty(rank, linear.in_features, **like))
-        self.lora_b = nn.Parameter(torch.zeros(linear.out_features, rank, **like))
+        weight = linear.weight
+        self.lora_a = nn.Parameter(weight.new_empty(rank, linear.in_features))
+        self.lora_b = nn.Parameter(weight.new_zeros(linear.out_features, rank))
         nn.init.kaiming_uniform_(self.lora_a, a=math.sqrt(5))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from fwd2bot_core.compressor.protocol import CompressorSpec
 from fwd2bot_core.errors import BundleInvalid
 
 
@@ -52,6 +53,24 @@ class Method:
             "std": list(self.std),
         }
 
+    def spec(self, fingerprint: str, d: int) -> CompressorSpec:
+        """What every stored token says of its compressor, for a model of width ``d``."""
+        return CompressorSpec(
+            name=self.name,
+            fingerprint=fingerprint,
+            k=self.k,
+            d=d,
+            dtype=self.dtype,
+            prompt=self.prompt,
+            preprocessing=self.preprocessing,
+            demonstration_only=self.demonstration_only,
+        )
+
+    def what_changes_tokens(self) -> dict[str, Any]:
+        """All settings but those that leave an image's tokens as they are."""
+        silent = {"name", "demonstration_only", "max_new_tokens", "max_text_tokens"}
+        return {name: value for name, value in self.as_json().items() if name not in silent}
+
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
 
@@ -66,6 +85,6 @@ class Method:
         try:
             triples = {name: tuple(float(x) for x in values[name]) for name in ("mean", "std")}
             width, height = (int(x) for x in values["size"])
-            return cls(**{**values, **triples, "size": (width, height)})  # type: ignore[arg-type]
+            return cls(**{**values, **triples, "size": (width, height)})
         except (KeyError, TypeError, ValueError) as wrong:
             raise BundleInvalid(f"its settings are incomplete or malformed ({wrong})") from wrong

@@ -7,14 +7,11 @@ and ids as arrays. Knows nothing of models or losses.
 
 from __future__ import annotations
 
-import io
-from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing import get_context
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 from tokenizers import Tokenizer
 
 from fwd2bot_core.compressor.decode import DecodeLimits, decode
@@ -38,13 +35,6 @@ class Pool:
     cells: Ids
 
 
-def photograph(photos: Sequence[trays.Photo | None], rng: np.random.Generator) -> bytes:
-    """One tray as a JPEG file of about 25 KB."""
-    buffer = io.BytesIO()
-    Image.fromarray(trays.render(photos, rng)).save(buffer, "JPEG", quality=int(rng.integers(87, 94)))
-    return buffer.getvalue()
-
-
 def make_pool(split: str, count: int, seed: int, processes: int = 2) -> Pool:
     """``count`` pictures of trays drawn from the photos of ``split``; every photo is used about equally."""
     chunks = [(split, range(start, min(start + 250, count)), seed) for start in range(0, count, 250)]
@@ -60,11 +50,11 @@ def _render(split: str, numbers: range, seed: int) -> tuple[npt.NDArray[np.uint8
     cells = np.empty((len(numbers), 4), np.int64)
     for row, number in enumerate(numbers):
         rng = np.random.default_rng([seed, number])
-        facts = trays.draw_facts(rng)
-        held = [None if kind < 0 else photos[rng.choice(by_kind[kind])] for kind in facts.cells]
+        drawn = trays.draw_facts(rng)
+        held = [None if kind < 0 else photos[rng.choice(by_kind[kind])] for kind in drawn.cells]
         target = METHOD.size if rng.random() < 0.5 else None  # a JPEG may be scaled while decoding, or not
-        found = decode(photograph(held, rng), DecodeLimits(), target=target)
-        pixels[row], cells[row] = fit(found.image, METHOD.size, METHOD.mean), facts.cells
+        found = decode(trays.photograph(held, rng), DecodeLimits(), target=target)
+        pixels[row], cells[row] = fit(found.image, METHOD.size, METHOD.mean), drawn.cells
     return pixels, cells
 
 
@@ -104,10 +94,10 @@ class Words:
         ids = np.full((len(cells), PACKED), self.pad, np.int64)
         labels = np.full((len(cells), PACKED), IGNORE, np.int64)
         for row, held in enumerate(cells):
-            facts, start = _facts(held), 0
+            known, start = facts(held), 0
             kinds = ("describe", *rng.permutation(questions.SHORT)[:3])
             for size, kind in zip(BLOCKS, kinds, strict=True):
-                asked = questions.ask(str(kind), facts, rng)
+                asked = questions.ask(str(kind), known, rng)
                 self._block(ids[row, start : start + size], labels[row, start : start + size], asked)
                 start += size
         return ids, labels
@@ -128,7 +118,7 @@ class Words:
         numbers: dict[str, int] = {}
         same = np.empty(len(cells), np.int64)
         for row, held in enumerate(cells):
-            caption = _facts(held).caption()
+            caption = facts(held).caption()
             said = [self.bos, *self.encode(caption)]
             ids[row, -len(said) :], mask[row, -len(said) :] = said, 1
             same[row] = numbers.setdefault(caption, len(numbers))
@@ -143,6 +133,7 @@ def layout(head: int) -> tuple[npt.NDArray[np.bool_], Ids]:
     return causal & ((block[:, None] == block[None, :]) | (block[None, :] == 0)), places
 
 
-def _facts(cells: Ids) -> trays.Facts:
+def facts(cells: Ids) -> trays.Facts:
+    """A row of a pool's cells [4] as the facts of its tray."""
     a, b, c, d = cells.tolist()
     return trays.Facts((a, b, c, d))

@@ -30,7 +30,6 @@ from fwd2bot_core.compressor.nano.loop import Losses, Progress, Recipe, run
 from fwd2bot_core.compressor.nano.trays import KINDS
 
 SEED = 20261124
-BATCH = 128
 PICTURES = 30_000
 TOWER = Recipe("tower", steps=2400, minutes=9, rate=2e-3, weight_decay=0.05)
 BASE = Recipe("base", steps=1500, minutes=20, rate=2e-3)
@@ -49,7 +48,7 @@ class Bench:
     def batch(self, stage: int, step: int) -> tuple[data.Pool, torch.Tensor, np.random.Generator]:
         """The pictures of one step, as arrays and as a tensor, and the dice for its questions."""
         rng = np.random.default_rng([self.seed, stage, step])
-        pictures = data.pictures(self.pool, BATCH, rng)
+        pictures = data.pictures(self.pool, design.BATCH, rng)
         return pictures, torch.from_numpy(pictures.pixels), rng
 
 

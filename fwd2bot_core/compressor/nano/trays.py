@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from io import BytesIO
 
 import numpy as np
 import numpy.typing as npt
@@ -72,6 +73,13 @@ def render(photos: Sequence[Photo | None], rng: np.random.Generator) -> Picture:
     return _light(picture, rng)
 
 
+def photograph(photos: Sequence[Photo | None], rng: np.random.Generator) -> bytes:
+    """The same as a JPEG file, 17 to 33 KB."""
+    buffer = BytesIO()
+    Image.fromarray(render(photos, rng)).save(buffer, "JPEG", quality=int(rng.integers(87, 94)))
+    return buffer.getvalue()
+
+
 def _place(cell: Picture, photo: Photo, rng: np.random.Generator) -> None:
     """Draw one photo into its cell [192, 192, 3], a little turned, shifted and scaled, never over the rim."""
     turn, scale = rng.uniform(-0.08, 0.08), 28 / (ITEM * rng.uniform(0.9, 1.02))
@@ -101,7 +109,8 @@ def _light(picture: Picture, rng: np.random.Generator) -> Picture:
     ramp = np.linspace(-1, 1, SIDE, dtype=np.float32)
     light = np.float32(level) + np.float32(across) * ramp[None, :] + np.float32(down) * ramp[:, None]
     x, y = rng.integers(0, NOISE_SIDE - SIDE, 2)
-    lit = picture * light[..., None]
+    lit = picture.astype(np.float32)
+    lit *= light[..., None]
     lit += _noise()[y : y + SIDE, x : x + SIDE] * np.float32(rng.uniform(1.5, 4.5))
     np.clip(lit, 0, 255, out=lit)
     return lit.astype(np.uint8)
