@@ -1,7 +1,8 @@
-"""The night: discover, plan, compress, publish, sweep. Readable from top to bottom; each step stands in ``tasks``.
+"""The night: discover, plan, compress, publish, sweep. Readable from top to bottom; each step stands in
+``tasks``.
 
-``run_night`` is the night itself and needs no Prefect; ``flows.prefect_night`` is the same night with Prefect's
-records, retries and screens around each step.
+``run_night`` is the night itself and needs no Prefect; ``flows.prefect_night`` is the same night with
+Prefect's records, retries and screens around each step.
 """
 
 from __future__ import annotations
@@ -67,14 +68,25 @@ def run_night(
             with heartbeat(house.ledger, run.lease, settings.night.lease_seconds):
                 found = Discovery()
                 if kind == "night":
-                    found = step(discover, house.ledger, house.originals(name), run.collection_id, source.prefix,
-                                 progress=screen.discovered)
+                    found = step(
+                        discover,
+                        house.ledger,
+                        house.originals(name),
+                        run.collection_id,
+                        source.prefix,
+                        progress=screen.discovered,
+                    )
                 plan = step(write_plan, house.ledger, run, settings)
                 screen.planned(plan)
                 took = step(compress_plan, house, run, screen) if plan.batches else 0.0
                 step(publish, house.ledger, house.archive, name, run.spec)
-                swept = step(sweep, house.ledger, house.archive, run,
-                             older_than=timedelta(hours=settings.night.orphan_hours))
+                swept = step(
+                    sweep,
+                    house.ledger,
+                    house.archive,
+                    run,
+                    older_than=timedelta(hours=settings.night.orphan_hours),
+                )
                 summary = _summarise(house, run, found, plan, swept, took, time.monotonic() - begun)
                 runs.end(house, run, summary)
         except BaseException as error:

@@ -1,8 +1,8 @@
 """The night as a Prefect flow: the same steps, each a task with the retries that make sense for it.
 
-Prefect is the clock, the retries and the operator's screen. It is no audit store (its task records are lossy) and it
-decides nothing: our own run lease keeps nights apart, since a Prefect concurrency slot held by a dead run would
-cancel the next nights.
+Prefect is the clock, the retries and the operator's screen. It is no audit store (its task records are lossy)
+and it decides nothing: our own run lease keeps nights apart, since a Prefect concurrency slot held by a dead
+run would cancel the next nights.
 """
 
 from __future__ import annotations
@@ -35,21 +35,22 @@ T = TypeVar("T")
 _TRANSIENT = (StoreError, LedgerLocked, ClusterError)
 _RETRIES = {discover: 3, write_plan: 2, compress_plan: 1, publish: 3, sweep: 1}
 
-watching: ContextVar[Screen | None] = ContextVar("the screen of a night started from a terminal", default=None)
+watching: ContextVar[Screen | None] = ContextVar(
+    "the screen of a night started from a terminal", default=None
+)
 
 
 def _as_task(step: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-    wrapped: Any = task(
-        step,
+    as_task = task(
         name=step.__name__.replace("_", " "),
         retries=_RETRIES.get(step, 0),
-        retry_delay_seconds=[10, 60, 120][: max(1, _RETRIES.get(step, 0))],
+        retry_delay_seconds=[10.0, 60.0, 120.0][: max(1, _RETRIES.get(step, 0))],
         retry_jitter_factor=0.2,
         retry_condition_fn=_worth_another_try,
         cache_policy=NO_CACHE,
         persist_result=False,
     )
-    return wrapped(*args, **kwargs)  # type: ignore[no-any-return]
+    return as_task(step)(*args, **kwargs)
 
 
 def _worth_another_try(task: Any, task_run: Any, state: State) -> bool:
@@ -70,7 +71,9 @@ def night(collection: str | None = None, config: Path | None = None, kind: Kind 
     """
     screen = watching.get() or LogScreen(get_run_logger())
     summary = run_night(load_settings(config), collection, screen, kind=kind, step=_as_task)
-    create_markdown_artifact(markdown(summary), key=f"night-{summary.collection.lower().replace('_', '-').replace('.', '-')}")
+    create_markdown_artifact(
+        markdown(summary), key=f"night-{summary.collection.lower().replace('_', '-').replace('.', '-')}"
+    )
     return _state(summary)
 
 

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from tasks.discover import Discovery
 from tasks.plan import Plan
@@ -24,6 +33,7 @@ class SilentScreen:
     def starting(self, what: str) -> None: ...
     def advanced(self, images: int) -> None: ...
     def finished(self, summary: NightSummary) -> None: ...
+    def stop(self) -> None: ...
 
 
 class LogScreen:
@@ -40,7 +50,9 @@ class LogScreen:
 
     def planned(self, plan: Plan) -> None:
         self._total = plan.images
-        self._log.info("planned %d images in %d batches (%d resumed)", plan.images, plan.batches, plan.resumed)
+        self._log.info(
+            "planned %d images in %d batches (%d resumed)", plan.images, plan.batches, plan.resumed
+        )
 
     def starting(self, what: str) -> None:
         self._log.info("starting %s", what)
@@ -58,6 +70,19 @@ class LogScreen:
         if due:
             self._said = time.monotonic()
         return due
+
+
+@contextmanager
+def counting(console: Console, what: str, silent: bool) -> Iterator[Callable[[int, int], None]]:
+    """A bar that is told (done, in all)."""
+    if silent or not console.is_terminal:
+        yield lambda done, total: None
+        return
+    with Progress(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), console=console
+    ) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 class TerminalScreen:
@@ -78,7 +103,9 @@ class TerminalScreen:
 
     def discovered(self, found: Discovery) -> None:
         self._bar.start()
-        self._bar.update(self._task, description=f"listed {found.listed:,}, {found.new:,} new", completed=found.listed)
+        self._bar.update(
+            self._task, description=f"listed {found.listed:,}, {found.new:,} new", completed=found.listed
+        )
         if self._lines:
             self._lines.discovered(found)
 
@@ -89,7 +116,9 @@ class TerminalScreen:
 
     def starting(self, what: str) -> None:
         self._bar.start()
-        self._bar.update(self._task, description=f"starting {what}" if what != "compression" else "compressing")
+        self._bar.update(
+            self._task, description=f"starting {what}" if what != "compression" else "compressing"
+        )
         if self._lines:
             self._lines.starting(what)
 

@@ -106,7 +106,11 @@ def _totals(connection: sa.Connection) -> list[dict[str, Any]]:
         .subquery()
     )
     source = (
-        sa.select(shards.c.collection_id, shards.c.compressor_id, sa.func.sum(summaries.c.source_bytes).label("bytes"))
+        sa.select(
+            shards.c.collection_id,
+            shards.c.compressor_id,
+            sa.func.sum(summaries.c.source_bytes).label("bytes"),
+        )
         .join(summaries, summaries.c.shard_id == shards.c.id)
         .group_by(shards.c.collection_id, shards.c.compressor_id)
         .subquery()
@@ -175,7 +179,13 @@ def life(installation: Installation, image: str, collection: str | None = None) 
 
 def _find(connection: sa.Connection, image: str, collection: str | None) -> Sequence[sa.Row[Any]]:
     query = (
-        sa.select(object_versions, collections.c.name.label("collection"), contents.c.width, contents.c.height, contents.c.format)
+        sa.select(
+            object_versions,
+            collections.c.name.label("collection"),
+            contents.c.width,
+            contents.c.height,
+            contents.c.format,
+        )
         .join(collections, collections.c.id == object_versions.c.collection_id)
         .outerjoin(contents, contents.c.sha256 == object_versions.c.content_sha256)
         .order_by(object_versions.c.id)
@@ -198,8 +208,14 @@ def _version_life(connection: sa.Connection, installation: Installation, row: sa
     mine = object_versions.c.id == row.id
     made = connection.execute(
         sa.select(
-            shards.c.path, shards.c.run_id, shards.c.committed_at, shards.c.night, summaries.c.row, summaries.c.token_bytes,
-            compressors.c.name, compressors.c.fingerprint,
+            shards.c.path,
+            shards.c.run_id,
+            shards.c.committed_at,
+            shards.c.night,
+            summaries.c.row,
+            summaries.c.token_bytes,
+            compressors.c.name,
+            compressors.c.fingerprint,
         )
         .select_from(object_versions)
         .join(summaries, summaries.c.object_version_id == object_versions.c.id)
@@ -235,7 +251,9 @@ def _version_life(connection: sa.Connection, installation: Installation, row: sa
             _plain({k: item._mapping[k] for k in ("run_id", "reason", "detail", "failed_at", "resolved_at")})
             for item in failed
         ],
-        "audit": _audit_facts(connection, installation, row, {claim.batch_id for claim in claims} | {f.batch_id for f in failed}),
+        "audit": _audit_facts(
+            connection, installation, row, {claim.batch_id for claim in claims} | {f.batch_id for f in failed}
+        ),
     }
 
 
@@ -247,7 +265,9 @@ def _audit_facts(
 
     mine = commitment(row.salt, "identity", row.identity)
     segments = connection.execute(
-        sa.select(audit_segments).where(audit_segments.c.batch_id.in_(batch_ids)).order_by(audit_segments.c.seq)
+        sa.select(audit_segments)
+        .where(audit_segments.c.batch_id.in_(batch_ids))
+        .order_by(audit_segments.c.seq)
     ).all()
     return [
         {"event": segment.seq, "segment": segment.path, **line}
@@ -259,7 +279,8 @@ def _audit_facts(
 
 def _plain(mapping: Any) -> dict[str, Any]:
     return {
-        name: value.isoformat() if hasattr(value, "isoformat") else value for name, value in dict(mapping).items()
+        name: value.isoformat() if hasattr(value, "isoformat") else value
+        for name, value in dict(mapping).items()
     }
 
 
@@ -269,8 +290,13 @@ def locate(installation: Installation, image: str, collection: str | None = None
         ids = [row.id for row in _find(connection, image, collection)]
         row = connection.execute(
             sa.select(
-                object_versions.c.key, collections.c.name.label("collection"), shards.c.path, summaries.c.row,
-                compressors.c.fingerprint, compressors.c.name, shards.c.committed_at,
+                object_versions.c.key,
+                collections.c.name.label("collection"),
+                shards.c.path,
+                summaries.c.row,
+                compressors.c.fingerprint,
+                compressors.c.name,
+                shards.c.committed_at,
             )
             .join(summaries, summaries.c.object_version_id == object_versions.c.id)
             .join(shards, shards.c.id == summaries.c.shard_id)
@@ -294,9 +320,13 @@ def tokens(installation: Installation, stored: Stored) -> npt.NDArray[Any]:
         return read_tokens(file, stored.row, stored.fingerprint)
 
 
-def ask(installation: Installation, image: str, question: str, collection: str | None = None) -> tuple[Stored, Answer]:
+def ask(
+    installation: Installation, image: str, question: str, collection: str | None = None
+) -> tuple[Stored, Answer]:
     """Second pass: an answer from the stored tokens; the original is not touched."""
     stored = locate(installation, image, collection)
     numbers = tokens(installation, stored)
-    compressor = load(installation.settings.compressor.bundle, threads=installation.settings.execution.torch_threads)
+    compressor = load(
+        installation.settings.compressor.bundle, threads=installation.settings.execution.torch_threads
+    )
     return stored, compressor.answer(numbers, question)

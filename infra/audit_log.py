@@ -1,8 +1,9 @@
 """Appending to the audit log, in the transaction of the change that is recorded.
 
-One head row serialises the writers, so numbers have no gaps and no fork can arise. The exact canonical bytes are
-stored beside their leaf hash. Names of persons and collections stand in the log as salted commitments; salt and value
-lie in ``audit_values``, where they can be erased. Knows nothing about which events there are.
+One head row serialises the writers, so numbers have no gaps and no fork can arise. The exact canonical
+bytes are stored beside their leaf hash. Names of persons and collections stand in the log as salted
+commitments; salt and value lie in ``audit_values``, where they can be erased. Knows nothing about which
+events there are.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Opening the ledger: SQLite (the default) or PostgreSQL, migrated to this software's schema on first use.
 
-Two kinds of transaction: ``read`` sees one snapshot, ``write`` is serialised from its first statement, so that
-what was checked in it still holds when it commits. Knows nothing about which statements are run.
+Two kinds of transaction: ``read`` sees one snapshot, ``write`` is serialised from its first statement, so
+that what was checked in it still holds when it commits. Knows nothing about which statements are run.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Where batches run: in this process, or on Dask workers. The flow cannot tell which.
 
-An executor turns batches into outcomes, at most a window of them in flight, in any order, each once. It may run a
-batch more than once (Dask does when a worker dies); names made from content and the ledger's claims make that
-harmless. Knows nothing about SQL, Prefect or what a batch means.
+An executor turns batches into outcomes, at most a window of them in flight, in any order, each once. It
+may run a batch more than once (Dask does when a worker dies); names made from content and the ledger's
+claims make that harmless. Knows nothing about SQL, Prefect or what a batch means.
 """
 
 from __future__ import annotations
@@ -91,7 +91,9 @@ class DaskExecutor:
                 )
             )
 
-        for _ in range(1 if solo else self._window):  # one a worker: bounded memory, and a death blames one batch
+        for _ in range(
+            1 if solo else self._window
+        ):  # one a worker: bounded memory, and a death blames one batch
             launch()
         for future in finished:
             batch = flying.pop(future.key)
@@ -112,7 +114,9 @@ def _attempt(batch: Batch, result: Callable[[], Receipt]) -> Outcome:
         if name == "KilledWorker":
             return Died(batch, str(error))
         if name in ("NoWorkerError", "NoValidWorkerError"):
-            raise ClusterError("the cluster has no workers left; nothing uncommitted is lost, run again") from error
+            raise ClusterError(
+                "the cluster has no workers left; nothing uncommitted is lost, run again"
+            ) from error
         return Broken(batch, error)
 
 
@@ -133,6 +137,16 @@ def make_executor(settings: ExecutionSettings, config: WorkerConfig) -> Iterator
         yield DaskExecutor(client, config, settings.workers)
 
 
+_DASK_SETTINGS = {
+    "distributed.scheduler.allowed-failures": 0,
+    "distributed.scheduler.no-workers-timeout": "10m",
+    "distributed.scheduler.work-stealing": False,
+    "distributed.scheduler.worker-ttl": "15m",
+    "distributed.deploy.lost-worker-timeout": "30m",
+    "distributed.worker.daemon": True,  # workers end with the driver, also when it is killed
+}
+
+
 @contextmanager
 def _local_cluster(settings: ExecutionSettings) -> Iterator[Any]:
     """Worker processes on this machine. Dask's defaults are wrong for this work: with several strikes before it
@@ -140,27 +154,18 @@ def _local_cluster(settings: ExecutionSettings) -> Iterator[Any]:
     import dask
     from distributed import Client, LocalCluster
 
-    with dask.config.set(
-        {
-            "distributed.scheduler.allowed-failures": 0,
-            "distributed.scheduler.no-workers-timeout": "10m",
-            "distributed.scheduler.work-stealing": False,
-            "distributed.scheduler.worker-ttl": "15m",
-            "distributed.deploy.lost-worker-timeout": "30m",
-            "distributed.worker.daemon": True,  # workers end with the driver, also when it is killed
-        }
+    with (
+        dask.config.set(_DASK_SETTINGS),
+        LocalCluster(
+            n_workers=settings.workers,
+            threads_per_worker=1,
+            processes=True,
+            resources={"GPU": 1},
+            memory_limit=settings.memory_limit,
+            dashboard_address=None,
+            host="127.0.0.1",
+            silence_logs=logging.CRITICAL,  # a killed worker is an outcome, reported by us
+        ) as cluster,
+        Client(cluster) as client,
     ):
-        with (
-            LocalCluster(
-                n_workers=settings.workers,
-                threads_per_worker=1,
-                processes=True,
-                resources={"GPU": 1},
-                memory_limit=settings.memory_limit,
-                dashboard_address=None,
-                host="127.0.0.1",
-                silence_logs=logging.CRITICAL,  # a killed worker is an outcome, reported by us
-            ) as cluster,
-            Client(cluster) as client,
-        ):
-            yield client
+        yield client

@@ -1,8 +1,8 @@
 """Who may commit: one lease a slot, with a fencing number that only grows.
 
-A holder that died on this machine is recognised at once by its process; anywhere else by its silence on the
-database's clock. Taking over from a holder that still lives costs work, never correctness: each commit checks the
-fencing number in its own transaction. Knows nothing about what a run does.
+A holder that died on this machine is recognised at once by its process; anywhere else by its silence on
+the database's clock. Taking over from a holder that still lives costs work, never correctness: each
+commit checks the fencing number in its own transaction. Knows nothing about what a run does.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Any
 
 import psutil
 import sqlalchemy as sa
@@ -46,9 +47,10 @@ def take(connection: sa.Connection, ledger: Ledger, slot: str, run_id: str, seco
             f"run {row.run_id} (process {row.pid} on {row.host}, last heard of {silent:.0f} s ago) is working on "
             f"{slot}. Wait for it, or watch it with `fwd2bot status`."
         )
+    fencing = 1 if row is None else int(row.fencing) + 1
     mine = {
         "run_id": run_id,
-        "fencing": 1 if row is None else row.fencing + 1,
+        "fencing": fencing,
         "host": socket.gethostname(),
         "pid": os.getpid(),
         "process_started": _started(os.getpid()),
@@ -59,7 +61,7 @@ def take(connection: sa.Connection, ledger: Ledger, slot: str, run_id: str, seco
         connection.execute(leases.insert().values(slot=slot, **mine))
     else:
         connection.execute(leases.update().where(leases.c.slot == slot).values(**mine))
-    return Lease(slot, run_id, mine["fencing"], None if row is None else row.run_id)
+    return Lease(slot, run_id, fencing, None if row is None else row.run_id)
 
 
 def check(connection: sa.Connection, lease: Lease) -> None:
@@ -69,8 +71,8 @@ def check(connection: sa.Connection, lease: Lease) -> None:
     ).scalar_one_or_none()
     if fencing != lease.fencing:
         raise LeaseLost(
-            f"run {lease.run_id} was silent for so long that another run took over {lease.slot}; it commits nothing more. "
-            "What it did not commit is done by the other run."
+            f"run {lease.run_id} was silent for so long that another run took over {lease.slot}; it commits "
+            "nothing more. What it did not commit is done by the other run."
         )
 
 
@@ -86,7 +88,9 @@ def renew(ledger: Ledger, lease: Lease) -> None:
 def release(connection: sa.Connection, lease: Lease) -> None:
     """Give the slot back; harmless when it is already somebody else's."""
     connection.execute(
-        leases.update().where(leases.c.slot == lease.slot, leases.c.fencing == lease.fencing).values(run_id=None)
+        leases.update()
+        .where(leases.c.slot == lease.slot, leases.c.fencing == lease.fencing)
+        .values(run_id=None)
     )
 
 
@@ -114,11 +118,11 @@ def heartbeat(ledger: Ledger, lease: Lease, seconds: float) -> Iterator[None]:
         thread.join()
 
 
-def _lives(row: sa.Row) -> bool:
+def _lives(row: sa.Row[Any]) -> bool:
     if row.host == socket.gethostname() and _started(row.pid) != row.process_started:
         return False
     # A clock that jumped back far must not keep a dead holder's slot for ever either.
-    return abs(row.now - row.renewed_at) <= timedelta(seconds=row.seconds)
+    return bool(abs(row.now - row.renewed_at) <= timedelta(seconds=row.seconds))
 
 
 def _started(pid: int) -> str:

@@ -2,8 +2,8 @@
 
     given in code > environment (FWD2BOT_SECTION__NAME) > .env beside the file > fwd2bot.toml > default
 
-Locations may be ``s3://bucket/prefix``, ``file:///path``, ``memory://name`` or a plain path, which counts from
-the folder of the settings file. Unknown names are refused: a misspelt setting must not become a default.
+Locations may be ``s3://bucket/prefix``, ``file:///path``, ``memory://name`` or a plain path, which counts
+from the folder of the settings file. Unknown names are refused: a misspelt setting must not become a default.
 Knows nothing about what the values are used for.
 """
 
@@ -137,12 +137,12 @@ class Settings(BaseSettings):
         frozen=True, extra="forbid", env_prefix="FWD2BOT_", env_nested_delimiter="__"
     )
 
-    archive: ArchiveSettings = Field(default_factory=ArchiveSettings)
-    collections: dict[CollectionName, CollectionSettings] = Field(default_factory=dict)
-    compressor: CompressorSettings = Field(default_factory=CompressorSettings)
-    execution: ExecutionSettings = Field(default_factory=ExecutionSettings)
-    limits: LimitSettings = Field(default_factory=LimitSettings)
-    night: NightSettings = Field(default_factory=NightSettings)
+    archive: ArchiveSettings = Field(default_factory=lambda: ArchiveSettings())
+    collections: dict[CollectionName, CollectionSettings] = {}
+    compressor: CompressorSettings = CompressorSettings()
+    execution: ExecutionSettings = ExecutionSettings()
+    limits: LimitSettings = LimitSettings()
+    night: NightSettings = NightSettings()
 
     @model_validator(mode="after")
     def _memory_stays_in_one_process(self) -> Self:
@@ -153,9 +153,14 @@ class Settings(BaseSettings):
 
     @classmethod
     def settings_customise_sources(
-        cls, settings_cls: type[BaseSettings], **sources: PydanticBaseSettingsSource
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return (sources["init_settings"],)  # load_settings merges the rest, so that it can name sources
+        return (init_settings,)  # load_settings merges the rest, so that it can name sources
 
     def collection(self, name: str | None) -> tuple[str, CollectionSettings]:
         """The named collection, or the only one there is; ``SettingsError`` says which there are."""
@@ -174,7 +179,9 @@ def settings_file(given: Path | None = None) -> Path | None:
     if named is None:
         return Path(DEFAULT_FILE).resolve() if Path(DEFAULT_FILE).is_file() else None
     if not named.is_file():
-        raise SettingsError(f"there is no settings file {named}; write one, or run `fwd2bot demo DIR` for a sample")
+        raise SettingsError(
+            f"there is no settings file {named}; write one, or run `fwd2bot demo DIR` for a sample"
+        )
     return named.resolve()
 
 

@@ -33,7 +33,7 @@ class UtcDateTime(sa.types.TypeDecorator[datetime]):
             raise ValueError("the ledger takes aware datetimes only")
         return value.astimezone(UTC)
 
-    def process_result_value(self, value: Any, dialect: sa.Dialect) -> datetime | None:
+    def process_result_value(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
@@ -182,7 +182,10 @@ batches = sa.Table(
     sa.Column("worker", sa.String(200)),
     sa.Column("bytes_in", sa.BigInteger),
     sa.Column("bytes_out", sa.BigInteger),
-    *(sa.Column(f"{stage}_seconds", sa.Float) for stage in ("fetch", "decode", "forward", "encode", "write", "wait")),
+    *(
+        sa.Column(f"{stage}_seconds", sa.Float)
+        for stage in ("fetch", "decode", "forward", "encode", "write", "wait")
+    ),
     sa.Index(None, "run_id", "state"),
     sa.Index(None, "collection_id", "compressor_id", "state"),
 )
@@ -190,7 +193,9 @@ batches = sa.Table(
 work = sa.Table(
     "work",
     metadata,
-    sa.Column("object_version_id", sa.ForeignKey("object_versions.id"), primary_key=True, autoincrement=False),
+    sa.Column(
+        "object_version_id", sa.ForeignKey("object_versions.id"), primary_key=True, autoincrement=False
+    ),
     sa.Column("compressor_id", sa.ForeignKey("compressors.id"), primary_key=True, autoincrement=False),
     sa.Column("batch_id", sa.ForeignKey("batches.id"), nullable=False, index=True),
     sa.Column("state", sa.String(20), nullable=False),
@@ -217,7 +222,9 @@ shards = sa.Table(
 summaries = sa.Table(
     "summaries",
     metadata,
-    sa.Column("object_version_id", sa.ForeignKey("object_versions.id"), primary_key=True, autoincrement=False),
+    sa.Column(
+        "object_version_id", sa.ForeignKey("object_versions.id"), primary_key=True, autoincrement=False
+    ),
     sa.Column("compressor_id", sa.ForeignKey("compressors.id"), primary_key=True, autoincrement=False),
     sa.Column("shard_id", sa.ForeignKey("shards.id"), nullable=False, index=True),
     sa.Column("row", sa.Integer, nullable=False),

@@ -1,8 +1,9 @@
 """Everything that runs on a worker: one batch of object versions in, one receipt out.
 
-Reading, decoding, the forward pass and encoding overlap, so that the forward pass is the only thing waited for. An
-image that cannot be compressed becomes a reject with its reason and takes nobody with it; only a failing store or
-model fails the batch. Writes objects, never SQL; imports no Prefect, SQLAlchemy, tasks or flows.
+Reading, decoding, the forward pass and encoding overlap, so that the forward pass is the only thing
+waited for. An image that cannot be compressed becomes a reject with its reason and takes nobody with it;
+only a failing store or model fails the batch. Writes objects, never SQL; imports no Prefect, SQLAlchemy,
+tasks or flows.
 """
 
 from __future__ import annotations
@@ -26,7 +27,6 @@ from fwd2bot_core.compressor.protocol import Compressor, Prepared, Summary
 from fwd2bot_core.errors import (
     ClusterError,
     CompressorMismatch,
-    Fwd2BotError,
     ImageRejected,
     IntegrityError,
     ObjectChanged,
@@ -124,7 +124,9 @@ def compress_batch(batch: Batch, config: WorkerConfig) -> Receipt:
     tools = _tools(config)
     spec = tools.compressor.spec
     if batch.compressor != spec.fingerprint:
-        raise CompressorMismatch(f"batch {batch.batch_id} is for {batch.compressor[:12]}, not for {spec.short}")
+        raise CompressorMismatch(
+            f"batch {batch.batch_id} is for {batch.compressor[:12]}, not for {spec.short}"
+        )
     watch = _Stopwatch()
     writer = ShardWriter(spec, batch.units[0].collection)
     facts: dict[int, ImageFact] = {}
@@ -133,7 +135,9 @@ def compress_batch(batch: Batch, config: WorkerConfig) -> Receipt:
         ThreadPoolExecutor(1, thread_name_prefix="encode") as encoder,
     ):
         encoded: deque[Future[None]] = deque()
-        for group in _groups(_fetch_all(readers, batch.units, tools, config), config.micro_batch, facts, watch):
+        for group in _groups(
+            _fetch_all(readers, batch.units, tools, config), config.micro_batch, facts, watch
+        ):
             with watch("forward"):
                 passed = list(_forward(tools.compressor, group))
             reach("worker.forward-done")
@@ -225,13 +229,18 @@ def _groups(
         yield group
 
 
-def _forward(compressor: Compressor, group: list[_Fetched]) -> Iterator[tuple[list[_Fetched], Summary | Reject]]:
+def _forward(
+    compressor: Compressor, group: list[_Fetched]
+) -> Iterator[tuple[list[_Fetched], Summary | Reject]]:
     """First pass over a micro-batch; if it raises, each image alone, so that one cannot spoil the others."""
     try:
         yield group, compressor.compress([item.prepared for item in group if item.prepared is not None])
     except Exception as error:
         if len(group) == 1:
-            yield group, Reject(RejectReason.INTERNAL, f"the forward pass raised {type(error).__name__}: {error}")
+            yield (
+                group,
+                Reject(RejectReason.INTERNAL, f"the forward pass raised {type(error).__name__}: {error}"),
+            )
             return
         for item in group:
             yield from _forward(compressor, [item])
@@ -252,7 +261,9 @@ def _encode(
             good = codec.finite_rows(result.tokens, writer.spec) & np.isfinite(result.pooled).all(axis=1)
             for item, finite in zip(items, good, strict=True):
                 if not finite:
-                    reject = Reject(RejectReason.NON_FINITE, "the model produced NaN or infinity for this image")
+                    reject = Reject(
+                        RejectReason.NON_FINITE, "the model produced NaN or infinity for this image"
+                    )
                     facts[item.unit.object_version_id] = _fact(item, row=None, reject=reject)
             kept = [item for item, finite in zip(items, good, strict=True) if finite]
             first = writer.append([_row(item) for item in kept], result.tokens[good], result.pooled[good])
@@ -270,7 +281,9 @@ def _write(
         with watch("encode"):
             body = writer.finish()
             digest = hashlib.sha256(body).hexdigest()
-            shard = ShardFact(shard_path(writer.spec, batch.night, batch.batch_id, digest), digest, len(body), writer.rows)
+            shard = ShardFact(
+                shard_path(writer.spec, batch.night, batch.batch_id, digest), digest, len(body), writer.rows
+            )
         with watch("write"):
             _create(tools.archive, shard.path, body)
         reach("worker.shard-written")

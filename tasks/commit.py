@@ -1,7 +1,8 @@
 """The only place where compressed images become visible: one transaction a batch.
 
-Shard row, image rows, failures, metrics and audit event commit together or not at all; what is not committed does not
-exist. Checks first that the shard really lies there, and inside the transaction that this run may still commit.
+Shard row, image rows, failures, metrics and audit event commit together or not at all; what is not
+committed does not exist. Checks first that the shard really lies there, and inside the transaction that
+this run may still commit.
 """
 
 from __future__ import annotations
@@ -82,7 +83,9 @@ def note_broken(ledger: Ledger, run: Run, batch: Batch, error: Exception) -> Non
     with ledger.write() as connection:
         leases.check(connection, run.lease)
         connection.execute(
-            batches.update().where(batches.c.id == batch.batch_id).values(error=f"{type(error).__name__}: {error}")
+            batches.update()
+            .where(batches.c.id == batch.batch_id)
+            .values(error=f"{type(error).__name__}: {error}")
         )
 
 
@@ -92,14 +95,18 @@ def _must_lie_there(archive: ObjectStore, path: str, sha256: str) -> None:
     except ObjectMissing:
         found = "nothing"
     if found != sha256:
-        raise IntegrityError(f"{path} in {archive.uri} holds {found}, the receipt says {sha256}; it is not committed")
+        raise IntegrityError(
+            f"{path} in {archive.uri} holds {found}, the receipt says {sha256}; it is not committed"
+        )
 
 
 def _close_batch(connection: sa.Connection, run: Run, receipt: Receipt) -> bool:
     closed = connection.execute(
         batches.update()
         .where(
-            batches.c.id == receipt.batch_id, batches.c.run_id == run.id, batches.c.state == BatchState.PLANNED
+            batches.c.id == receipt.batch_id,
+            batches.c.run_id == run.id,
+            batches.c.state == BatchState.PLANNED,
         )
         .values(
             state=BatchState.COMMITTED,
@@ -118,9 +125,7 @@ def _write_contents(connection: sa.Connection, receipt: Receipt) -> None:
     read = {image.sha256: image for image in receipt.images if image.sha256 is not None}
     if not read:
         return
-    known = set(
-        connection.execute(sa.select(contents.c.sha256).where(contents.c.sha256.in_(read))).scalars()
-    )
+    known = set(connection.execute(sa.select(contents.c.sha256).where(contents.c.sha256.in_(read))).scalars())
     rows: list[dict[str, Any]] = [
         {
             "sha256": sha256,
@@ -146,8 +151,9 @@ def _write_shard(connection: sa.Connection, run: Run, batch: Batch, receipt: Rec
     shard = receipt.shard
     assert shard is not None
     compressed = [image for image in receipt.images if image.row is not None]
-    made = connection.execute(
-        shards.insert().values(
+    shard_id = connection.execute(
+        shards.insert()
+        .values(
             path=shard.path,
             batch_id=batch.batch_id,
             collection_id=run.collection_id,
@@ -159,14 +165,15 @@ def _write_shard(connection: sa.Connection, run: Run, batch: Batch, receipt: Rec
             rows=shard.rows,
             committed_at=audit_log.now(),
         )
-    )
+        .returning(shards.c.id)
+    ).scalar_one()
     connection.execute(
         summaries.insert(),
         [
             {
                 "object_version_id": image.object_version_id,
                 "compressor_id": run.compressor_id,
-                "shard_id": made.inserted_primary_key[0],
+                "shard_id": shard_id,
                 "row": image.row,
                 "source_bytes": image.size,
                 "token_bytes": run.spec.token_bytes,

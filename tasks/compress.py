@@ -1,7 +1,7 @@
 """Driving the batches: out to the executor, each outcome committed as it comes in.
 
-A batch whose worker died is tried alone, then in halves, until the one image that kills workers stands alone and is
-quarantined; its neighbours are compressed. Knows nothing about how a batch is computed.
+A batch whose worker died is tried alone, then in halves, until the one image that kills workers stands
+alone and is quarantined; its neighbours are compressed. Knows nothing about how a batch is computed.
 """
 
 from __future__ import annotations

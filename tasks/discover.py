@@ -1,15 +1,17 @@
 """What is new: a streamed listing of the originals, held against the ledger in SQL.
 
-Memory stays flat: entries are staged by the thousand in a temporary table, and an anti-join finds those that the
-ledger lacks. A night without news writes nothing. Reads names and sizes, never a byte of an image.
+Memory stays flat: entries are staged by the thousand in a temporary table, and an anti-join finds those
+that the ledger lacks. A night without news writes nothing. Reads names and sizes, never a byte of an
+image.
 """
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -111,13 +113,13 @@ def _same_key(collection_id: int | None) -> sa.ColumnElement[bool]:
     return sa.and_(object_versions.c.collection_id == collection_id, object_versions.c.key == listing.c.key)
 
 
-def _unknown(collection_id: int | None) -> sa.Select[tuple[str, str, int, object]]:
+def _unknown(collection_id: int | None) -> sa.Select[Any]:
     """Listed versions that the ledger lacks."""
     known = sa.and_(_same_key(collection_id), object_versions.c.identity == listing.c.identity)
     return sa.select(listing).outerjoin(object_versions, known).where(object_versions.c.id.is_(None))
 
 
-def _replaced(collection_id: int | None) -> sa.Select[tuple[int]]:
+def _replaced(collection_id: int | None) -> sa.Select[int]:
     """Ledger versions whose key now holds another one."""
     other = sa.and_(_same_key(collection_id), object_versions.c.identity != listing.c.identity)
     return (
@@ -127,7 +129,7 @@ def _replaced(collection_id: int | None) -> sa.Select[tuple[int]]:
     )
 
 
-def _returned(collection_id: int | None) -> sa.Select[tuple[int]]:
+def _returned(collection_id: int | None) -> sa.Select[int]:
     """Superseded versions that are current again: somebody put the old content back."""
     same = sa.and_(_same_key(collection_id), object_versions.c.identity == listing.c.identity)
     return (
@@ -140,9 +142,9 @@ def _returned(collection_id: int | None) -> sa.Select[tuple[int]]:
 def _write_down(
     connection: sa.Connection,
     collection_id: int,
-    new: list[sa.Row[tuple[str, str, int, object]]],
-    old: list[int],
-    returned: list[int],
+    new: Sequence[sa.Row[Any]],
+    old: Sequence[int],
+    returned: Sequence[int],
 ) -> None:
     at = audit_log.now()
     if new:

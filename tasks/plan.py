@@ -111,7 +111,9 @@ def split(ledger: Ledger, run: Run, batch: Batch) -> list[Batch]:
     """Replace a batch of two or more units, which killed its worker, by its halves, durably."""
     middle = len(batch.units) // 2
     halves = [batch.units[:middle], batch.units[middle:]]
-    parts = [Batch(batch_id_of(units, batch.compressor), batch.compressor, batch.night, units) for units in halves]
+    parts = [
+        Batch(batch_id_of(units, batch.compressor), batch.compressor, batch.night, units) for units in halves
+    ]
     with ledger.write() as connection:
         leases.check(connection, run.lease)
         for part in parts:
@@ -132,16 +134,16 @@ def _adopt(ledger: Ledger, run: Run) -> int:
             batches.c.collection_id == run.collection_id, batches.c.state == BatchState.PLANNED
         )
         stale = sa.select(batches.c.id).where(unfinished, batches.c.compressor_id != run.compressor_id)
-        connection.execute(
-            work.delete().where(work.c.batch_id.in_(stale), work.c.state == WorkState.CLAIMED)
-        )
+        connection.execute(work.delete().where(work.c.batch_id.in_(stale), work.c.state == WorkState.CLAIMED))
         connection.execute(
             batches.update()
             .where(unfinished, batches.c.compressor_id != run.compressor_id)
             .values(state=BatchState.RELEASED, finished_at=audit_log.now())
         )
         adopted = connection.execute(
-            batches.update().where(unfinished).values(run_id=run.id, attempts=batches.c.attempts + 1, error=None)
+            batches.update()
+            .where(unfinished)
+            .values(run_id=run.id, attempts=batches.c.attempts + 1, error=None)
         )
         return int(adopted.rowcount)
 
@@ -180,13 +182,17 @@ def _write_batch(connection: sa.Connection, run: Run, batch: Batch, *, parent: s
         "error": None,
     }
     again = connection.execute(
-        batches.update().where(batches.c.id == batch.batch_id).values(attempts=batches.c.attempts + 1, **values)
+        batches.update()
+        .where(batches.c.id == batch.batch_id)
+        .values(attempts=batches.c.attempts + 1, **values)
     )
     if again.rowcount == 0:
         connection.execute(batches.insert().values(id=batch.batch_id, attempts=1, **values))
     ids = [unit.object_version_id for unit in batch.units]
     mine = sa.and_(work.c.compressor_id == run.compressor_id, work.c.object_version_id.in_(ids))
-    moved = connection.execute(work.update().where(mine).values(batch_id=batch.batch_id, state=WorkState.CLAIMED))
+    moved = connection.execute(
+        work.update().where(mine).values(batch_id=batch.batch_id, state=WorkState.CLAIMED)
+    )
     if moved.rowcount == len(ids):
         return
     held = set(connection.execute(sa.select(work.c.object_version_id).where(mine)).scalars())
@@ -209,7 +215,11 @@ def _units(connection: sa.Connection, run: Run, batch_id: str) -> tuple[Unit, ..
     rows = connection.execute(
         sa.select(object_versions)
         .join(work, work.c.object_version_id == object_versions.c.id)
-        .where(work.c.batch_id == batch_id, work.c.compressor_id == run.compressor_id, work.c.state == WorkState.CLAIMED)
+        .where(
+            work.c.batch_id == batch_id,
+            work.c.compressor_id == run.compressor_id,
+            work.c.state == WorkState.CLAIMED,
+        )
         .order_by(object_versions.c.id)
     )
     return tuple(_unit(run, row) for row in rows)
@@ -241,7 +251,12 @@ def _written(ledger: Ledger, run: Run, resumed: int) -> Plan:
             connection,
             run.event(
                 "plan.written",
-                after={"batches": plan.batches, "images": plan.images, "bytes": plan.bytes, "resumed": resumed},
+                after={
+                    "batches": plan.batches,
+                    "images": plan.images,
+                    "bytes": plan.bytes,
+                    "resumed": resumed,
+                },
             ),
         )
     return plan

@@ -1,11 +1,12 @@
 """The manifest: which shards are committed, for readers without access to the ledger.
 
-Derived from the ledger after the commit, and rebuildable from it at any time: numbered manifests are create-only, a
-pointer to the newest is replaced. Never lists the store, where orphans may lie.
+Derived from the ledger after the commit, and rebuildable from it at any time: numbered manifests are
+create-only, a pointer to the newest is replaced. Never lists the store, where orphans may lie.
 """
 
 from __future__ import annotations
 
+from contextlib import suppress
 from urllib.parse import unquote, urlsplit
 
 import sqlalchemy as sa
@@ -46,10 +47,8 @@ def publish(ledger: Ledger, archive: ObjectStore, collection: str, spec: Compres
     )
     body = write_manifest(manifest)
     pointer = pointer_path(collection, spec)
-    try:
+    with suppress(ObjectExists):  # by a night that died between the two writes, or one without news
         archive.create(f"{pointer.rpartition('/')[0]}/{generation:012d}.json", body)
-    except ObjectExists:
-        pass  # a night that died between the two writes, or one without news
     reach("driver.manifest-written")
     archive.replace(pointer, body)
     return pointer

@@ -13,7 +13,10 @@ def markdown(summary: NightSummary) -> str:
         ("compressed", f"{summary.compressed:,}"),
         ("failed", f"{summary.failed:,}"),
         ("left for the next night", f"{summary.left:,}"),
-        ("originals / stored", f"{summary.bytes_in:,} / {summary.bytes_out:,} bytes (ratio {summary.ratio:.2f})"),
+        (
+            "originals / stored",
+            f"{summary.bytes_in:,} / {summary.bytes_out:,} bytes (ratio {summary.ratio:.2f})",
+        ),
         ("images a second", f"{summary.images_per_second:.1f}"),
     ]
     lines = [f"# {summary.collection}, {summary.night}", "", "| | |", "|---|---|"]

@@ -94,7 +94,9 @@ def begin(installation: Installation, collection: str, kind: str = "night") -> R
                 software=f"fwd2bot {fwd2bot_core.__version__}",
             )
         )
-        audit_log.append(connection, run.event("run.started", subject={"kind": kind, "fencing": lease.fencing}))
+        audit_log.append(
+            connection, run.event("run.started", subject={"kind": kind, "fencing": lease.fencing})
+        )
     reach("driver.run-begun")
     return run
 
@@ -103,7 +105,14 @@ def end(installation: Installation, run: Run, summary: NightSummary) -> None:
     """Write the summary down and give the lease back."""
     with installation.ledger.write() as connection:
         leases.check(connection, run.lease)
-        _close(connection, run.id, summary.state, audit_log.now(), summary=summary.to_json(), message=summary.message)
+        _close(
+            connection,
+            run.id,
+            summary.state,
+            audit_log.now(),
+            summary=summary.to_json(),
+            message=summary.message,
+        )
         audit_log.append(
             connection,
             run.event(
@@ -126,7 +135,9 @@ def fail(installation: Installation, run: Run, error: BaseException) -> None:
         state = connection.execute(sa.select(runs.c.state).where(runs.c.id == run.id)).scalar_one()
         if state != RunState.RUNNING:
             return
-        _close(connection, run.id, RunState.FAILED, audit_log.now(), message=f"{type(error).__name__}: {error}")
+        _close(
+            connection, run.id, RunState.FAILED, audit_log.now(), message=f"{type(error).__name__}: {error}"
+        )
         audit_log.append(
             connection,
             run.event("run.ended", after={"state": str(RunState.FAILED)}, reason_code=type(error).__name__),
@@ -142,8 +153,8 @@ def register_collection(
     place = {"originals": settings.originals, "prefix": settings.prefix}
     found = connection.execute(sa.select(collections).where(collections.c.name == name)).one_or_none()
     if found is None:
-        made = connection.execute(collections.insert().values(name=name, registered_at=at, **place))
-        return int(made.inserted_primary_key[0])
+        made = collections.insert().values(name=name, registered_at=at, **place).returning(collections.c.id)
+        return int(connection.execute(made).scalar_one())
     if (found.originals, found.prefix) != (settings.originals, settings.prefix):
         connection.execute(collections.update().where(collections.c.id == found.id).values(**place))
     return int(found.id)
@@ -156,7 +167,8 @@ def _register_compressor(connection: sa.Connection, spec: CompressorSpec, at: da
     if found is not None:
         return int(found)
     made = connection.execute(
-        compressors.insert().values(
+        compressors.insert()
+        .values(
             fingerprint=spec.fingerprint,
             name=spec.name,
             k=spec.k,
@@ -165,8 +177,9 @@ def _register_compressor(connection: sa.Connection, spec: CompressorSpec, at: da
             token_bytes=spec.token_bytes,
             registered_at=at,
         )
+        .returning(compressors.c.id)
     )
-    return int(made.inserted_primary_key[0])
+    return int(made.scalar_one())
 
 
 def _abandon(connection: sa.Connection, run: Run, predecessor: str, at: datetime) -> None:
@@ -175,7 +188,9 @@ def _abandon(connection: sa.Connection, run: Run, predecessor: str, at: datetime
     audit_log.append(connection, run.event("run.taken-over", subject={"run_id": predecessor}))
 
 
-def _close(connection: sa.Connection, run_id: str, state: RunState, at: datetime, **values: str | None) -> None:
+def _close(
+    connection: sa.Connection, run_id: str, state: RunState, at: datetime, **values: str | None
+) -> None:
     connection.execute(
         runs.update()
         .where(runs.c.id == run_id, runs.c.state == RunState.RUNNING)

@@ -118,7 +118,11 @@ def count(ledger: Ledger, run_id: str) -> dict[str, Any]:
             "broken": list(
                 connection.execute(
                     sa.select(batches.c.error)
-                    .where(batches.c.run_id == run_id, batches.c.state == BatchState.PLANNED, batches.c.error.is_not(None))
+                    .where(
+                        batches.c.run_id == run_id,
+                        batches.c.state == BatchState.PLANNED,
+                        batches.c.error.is_not(None),
+                    )
                     .limit(NAMED)
                 ).scalars()
             ),
@@ -160,6 +164,6 @@ def _failed(connection: sa.Connection, run_id: str) -> dict[str, Any]:
     ).all()
     return {
         "failed": sum(number for _, number in reasons),
-        "reasons": {reason: number for reason, number in reasons},
+        "reasons": {row[0]: row[1] for row in reasons},
         "failures": [NamedFailure(key=key, reason=reason, detail=detail) for key, reason, detail in named],
     }

@@ -29,7 +29,9 @@ def orphans(ledger: Ledger, archive: ObjectStore) -> Iterator[ObjectInfo]:
         while chunk := list(islice(entries, CHUNK)):
             with ledger.read() as connection:
                 known = set(
-                    connection.execute(sa.select(path).where(path.in_([entry.key for entry in chunk]))).scalars()
+                    connection.execute(
+                        sa.select(path).where(path.in_([entry.key for entry in chunk]))
+                    ).scalars()
                 )
             yield from (entry for entry in chunk if entry.key not in known)
 
@@ -51,7 +53,11 @@ def sweep(ledger: Ledger, archive: ObjectStore, run: Run, *, older_than: timedel
                 continue
             audit_log.append(
                 connection,
-                run.event("orphan.swept", subject={"path": orphan.key, "bytes": orphan.size}, reason_code="uncommitted"),
+                run.event(
+                    "orphan.swept",
+                    subject={"path": orphan.key, "bytes": orphan.size},
+                    reason_code="uncommitted",
+                ),
             )
         try:
             archive.delete_version(orphan)

@@ -1,7 +1,7 @@
 """Scrubbing: are the committed bytes still the committed bytes?
 
-Reads every committed shard and audit segment again and holds hash, row count and Merkle root against the ledger. Finds
-and names; repairs nothing, and never touches an original.
+Reads every committed shard and audit segment again and holds hash, row count and Merkle root against the
+ledger. Finds and names; repairs nothing, and never touches an original.
 """
 
 from __future__ import annotations
@@ -43,7 +43,9 @@ class Scrub:
     findings: tuple[Finding, ...] = ()
 
 
-def verify(ledger: Ledger, archive: ObjectStore, *, progress: Callable[[int, int], None] = lambda *_: None) -> Scrub:
+def verify(
+    ledger: Ledger, archive: ObjectStore, *, progress: Callable[[int, int], None] = lambda *_: None
+) -> Scrub:
     """Check everything that is committed; ``progress`` is told objects done and objects in all."""
     scrub = Scrub()
     targets = _targets(ledger)
@@ -106,7 +108,9 @@ def _bad_events(ledger: Ledger, scrub: Scrub) -> Iterator[Finding]:
         size = connection.execute(sa.select(audit_head.c.size)).scalar_one()
         expected = 0
         rows = connection.execution_options(yield_per=EVENTS_AT_ONCE).execute(
-            sa.select(audit_events.c.seq, audit_events.c.body, audit_events.c.leaf).order_by(audit_events.c.seq)
+            sa.select(audit_events.c.seq, audit_events.c.body, audit_events.c.leaf).order_by(
+                audit_events.c.seq
+            )
         )
         for row in rows:
             if row.seq != expected:

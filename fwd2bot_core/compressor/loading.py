@@ -35,3 +35,13 @@ def read_spec(name: str) -> CompressorSpec:
     from fwd2bot_core.compressor import bundle
 
     return bundle.read_spec(name)
+
+
+def self_check(name: str) -> list[str]:
+    """Load a compressor and hold its probes against what they gave when it was made; what differs, in words."""
+    compressor = load(name)
+    if name == FAKE:
+        return []
+    from fwd2bot_core.compressor import bundle
+
+    return list(bundle.self_check(compressor))

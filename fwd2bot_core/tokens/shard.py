@@ -84,7 +84,7 @@ def schema_of(spec: CompressorSpec) -> Any:
             pa.field("source_bytes", pa.int64(), nullable=False),
             pa.field("tokens", pa.binary(spec.token_bytes), nullable=False),
             pa.field(
-                "pooled", pa.list_(pa.field("item", pa.float32(), nullable=False), spec.d), nullable=False
+                "pooled", pa.list_(pa.field("element", pa.float32(), nullable=False), spec.d), nullable=False
             ),
         ],
         metadata={f"fwd2bot.{name}": value for name, value in _metadata(spec).items()},
@@ -131,7 +131,7 @@ class ShardWriter:
     def append(
         self, rows: Sequence[ShardRow], tokens: npt.NDArray[Any], pooled: npt.NDArray[np.float32]
     ) -> int:
-        """Append ``rows`` with ``tokens`` [B, k, d] and ``pooled`` [B, d] float32; the first one's row number.
+        """Append ``rows`` with ``tokens`` [B, k, d] and ``pooled`` [B, d] float32; gives the first one's row.
 
         Raises ``ValueError`` if the three differ in length or a number is not finite (filter with
         ``codec.finite_rows`` first), ``CompressorMismatch`` for tokens of another shape or dtype.
@@ -155,7 +155,7 @@ class ShardWriter:
         return first
 
     def finish(self) -> bytes:
-        """The file's bytes; equal rows appended in the same order give equal bytes, however they were grouped."""
+        """The file's bytes: they depend on the rows and their order, not on how ``append`` grouped them."""
         self._write_groups(1)
         self._parquet.close()
         return self._sink.getvalue()

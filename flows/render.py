@@ -1,0 +1,200 @@
+"""Plain values as tables for people. Nothing here decides or computes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from tasks.estimate import Estimate
+from tasks.summary import NightSummary
+
+_COLOURS = {
+    "completed": "green",
+    "partly_failed": "yellow",
+    "failed": "red",
+    "abandoned": "yellow",
+    "running": "cyan",
+}
+
+
+def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Table:
+    """A table of plain values; numbers are grouped and right-aligned."""
+    drawn = Table(title=title, title_justify="left", header_style="bold")
+    rows = [list(row) for row in rows]
+    for number, column in enumerate(columns):
+        numeric = any(isinstance(row[number], int | float) for row in rows)
+        drawn.add_column(column, justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        drawn.add_row(*(_cell(value) for value in row))
+    return drawn
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:,.2f}"
+    text = str(value)
+    return f"[{_COLOURS[text]}]{text}[/]" if text in _COLOURS else escape(text)
+
+
+def size(count: float) -> str:
+    """Bytes as people say them."""
+    for unit in ("B", "KB", "MB", "GB", "TB"):
+        if count < 1000 or unit == "TB":
+            return f"{count:,.0f} {unit}" if unit == "B" else f"{count:,.1f} {unit}"
+        count /= 1000
+    raise AssertionError("unreachable")
+
+
+def show_night(console: Console, summary: NightSummary) -> None:
+    """What a run did."""
+    colour = _COLOURS.get(str(summary.state), "white")
+    console.print(f"[bold {colour}]{summary.state}[/]  {escape(summary.message)}", highlight=False)
+    if not (summary.compressed or summary.failed or summary.left):
+        return
+    rows: list[tuple[str, Any]] = [
+        ("run", summary.run_id),
+        ("images compressed", summary.compressed),
+        ("shards", summary.shards),
+        ("originals", size(summary.bytes_in)),
+        ("stored", f"{size(summary.bytes_out)} (ratio {summary.ratio:.1f})"),
+        ("images a second", round(summary.images_per_second, 1)),
+        ("compressing / in all", f"{summary.compress_seconds:.1f} s / {summary.wall_seconds:.1f} s"),
+        (
+            "stages, summed over threads",
+            ", ".join(f"{k} {v:.1f} s" for k, v in summary.stage_seconds.items()),
+        ),
+    ]
+    if summary.resumed_batches:
+        rows.append(("batches resumed from a dead run", summary.resumed_batches))
+    drawn = Table(show_header=False, box=None, padding=(0, 2))
+    for name, value in rows:
+        drawn.add_row(name, _cell(value))
+    console.print(drawn)
+    if summary.failures:
+        console.print(
+            table(
+                "not compressed",
+                ("image", "reason", "detail"),
+                ((f.key, f.reason, f.detail) for f in summary.failures),
+            )
+        )
+        if summary.failed > len(summary.failures):
+            console.print(
+                f"... and {summary.failed - len(summary.failures):,} more: `fwd2bot status`, `fwd2bot report`"
+            )
+    for problem in summary.broken:
+        console.print(f"[yellow]a batch is left for the next night:[/] {escape(problem)}")
+
+
+def show_plan(console: Console, plan: Estimate) -> None:
+    """What a night would do."""
+    if plan.nothing:
+        console.print(f"nothing new among {plan.listed:,} images of {plan.collection}")
+    rows = [
+        ("collection", plan.collection),
+        ("compressor", plan.compressor),
+        ("listed", plan.listed),
+        ("to compress", plan.images),
+        ("  of these resumed from a dead run", plan.resumed),
+        ("originals", size(plan.bytes)),
+        ("batches", f"{plan.batches:,} of up to {plan.batch_size:,} images"),
+        ("to be stored", f"{size(plan.stored_bytes)} ({plan.stored_from})"),
+        (
+            "time",
+            f"{plan.seconds:,.0f} s ({plan.seconds_from})" if plan.seconds is not None else plan.seconds_from,
+        ),
+        ("failed before (`fwd2bot retry`)", plan.failed),
+    ]
+    drawn = Table(show_header=False, box=None, padding=(0, 2))
+    for name, value in rows:
+        drawn.add_row(name, _cell(value))
+    console.print(drawn)
+
+
+def show_status(console: Console, status: dict[str, Any]) -> None:
+    """Runs, totals, open failures."""
+    for working in status["working"]:
+        console.print(
+            f"[cyan]working:[/] {working['run_id']} on {working['slot']} ({working['host']}:{working['pid']})"
+        )
+    names = ("run_id", "collection", "state", "compressed", "failed", "left")
+    console.print(table("runs, newest first", names, ([run[n] for n in names] for run in status["runs"])))
+    console.print(
+        table(
+            "committed",
+            ("collection", "compressor", "images", "shards", "originals", "stored"),
+            (
+                (
+                    c["collection"],
+                    f"{c['compressor']} {c['fingerprint'][:12]}",
+                    c["images"],
+                    c["shards"],
+                    size(c["source_bytes"]),
+                    size(c["token_bytes"]),
+                )
+                for c in status["collections"]
+            ),
+        )
+    )
+    if status["failures"]:
+        console.print(
+            table(
+                "not compressed",
+                ("collection", "reason", "images"),
+                ((f["collection"], f["reason"], f["images"]) for f in status["failures"]),
+            )
+        )
+
+
+def show_life(console: Console, versions: list[dict[str, Any]]) -> None:
+    """One image's whole life, a version after the other."""
+    for version in versions:
+        console.print(f"[bold]{escape(version['key'])}[/] in {version['collection']}", highlight=False)
+        rows: list[tuple[str, Any]] = [
+            (name, version[name])
+            for name in (
+                "identity",
+                "bytes",
+                "modified",
+                "first_seen_at",
+                "superseded_at",
+                "sha256",
+                "format",
+            )
+        ]
+        rows.append(("pixels", f"{version['width']} x {version['height']}" if version["width"] else None))
+        rows += [
+            ("claim", f"{c['state']} in batch {c['batch_id']} of {c['run_id']}") for c in version["claims"]
+        ]
+        rows += [
+            (
+                "summary tokens",
+                f"{s['token_bytes']:,} bytes in {s['path']} row {s['row']}, {s['committed_at']} by {s['run_id']}",
+            )
+            for s in version["summaries"]
+        ]
+        rows += [
+            (
+                "failure",
+                f"{f['reason']}: {f['detail']} ({f['failed_at']}, {f['run_id']})"
+                + (f", resolved {f['resolved_at']}" if f["resolved_at"] else ""),
+            )
+            for f in version["failures"]
+        ]
+        rows += [
+            ("audit", f"event {a['event']}: {a['outcome']}, in {a['segment']}") for a in version["audit"]
+        ]
+        drawn = Table(show_header=False, box=None, padding=(0, 2))
+        for name, value in rows:
+            drawn.add_row(name, _cell(value))
+        console.print(drawn)

@@ -1,0 +1,86 @@
+"""Is everything that a night needs there, and right? Each part is really used once, never just looked at."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from fwd2bot_core.compressor.loading import self_check
+from fwd2bot_core.errors import CompressorError, Fwd2BotError, ObjectExists, StoreError
+from infra.executor import make_executor
+from infra.installation import Installation
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One part's health."""
+
+    part: str
+    ok: bool
+    detail: str
+
+
+def examine(house: Installation) -> Iterator[Check]:
+    """One check after the other, each as soon as it is known; none stops the next."""
+    yield _checked("ledger", lambda: _ledger(house))
+    yield _checked("archive store", lambda: _archive(house))
+    for name in house.settings.collections:
+        yield _checked(f"originals of {name}", lambda name=name: _originals(house, name))  # type: ignore[misc]
+    yield _checked("compressor", lambda: _compressor(house))
+    for name in list(house.settings.collections)[:1]:
+        yield _checked("cluster", lambda name=name: _cluster(house, name))  # type: ignore[misc]
+
+
+def _checked(part: str, examine: Callable[[], str]) -> Check:
+    try:
+        return Check(part, True, examine())
+    except Fwd2BotError as error:
+        return Check(part, False, str(error))
+
+
+def _ledger(house: Installation) -> str:
+    with house.ledger.write() as connection:
+        connection.exec_driver_sql("SELECT 1")
+    return f"{house.ledger.name} answers and takes writes"
+
+
+def _archive(house: Installation) -> str:
+    """Create-only puts are what the whole design stands on, so they are tried, not believed."""
+    key, data = f"doctor/{secrets.token_hex(8)}", b"probe"
+    made = house.archive.create(key, data)
+    try:
+        house.archive.create(key, b"second")
+    except ObjectExists:
+        pass
+    else:
+        raise StoreError(
+            f"{house.archive.uri} let a create-only put overwrite an object; do not use it as archive"
+        )
+    finally:
+        house.archive.delete_version(made)
+    return f"{house.archive.uri} takes create-only puts and keeps them"
+
+
+def _originals(house: Installation, name: str) -> str:
+    store = house.originals(name)
+    _, settings = house.settings.collection(name)
+    first = next(iter(store.list(settings.prefix)), None)
+    if first is None:
+        return f"{store.uri} answers; there is nothing below {settings.prefix!r}"
+    store.stat(first.key)
+    return f"{store.uri} lists and answers"
+
+
+def _compressor(house: Installation) -> str:
+    findings = self_check(house.settings.compressor.bundle)
+    if findings:
+        raise CompressorError(f"bundle {house.settings.compressor.bundle!r}: {'; '.join(findings)}")
+    return f"{house.spec.name} {house.spec.short}: hashes are right and its probes answer as when it was made"
+
+
+def _cluster(house: Installation, name: str) -> str:
+    execution = house.settings.execution
+    with make_executor(execution, house.worker_config(name)):
+        count = 1 if execution.executor == "inline" else execution.workers
+    return f"{count} {execution.executor} worker(s) came up and loaded compressor {house.spec.short}"

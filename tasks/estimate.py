@@ -1,0 +1,162 @@
+"""What a night would do, without doing it: images, bytes, time and stored bytes, each with where it comes from.
+
+Runs the same listing and the same anti-joins as the night, and writes nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from infra.installation import Installation
+from infra.tables import BatchState, batches, collections, compressors, runs, shards
+from tasks.discover import Discovery, discover
+from tasks.plan import batch_size, failed, unclaimed
+
+ROW_OVERHEAD = 160  # bytes a row beside tokens and pooled vector, before any shard was measured
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """Sizes in bytes; ``seconds`` is None before the first measured night."""
+
+    collection: str
+    compressor: str
+    listed: int
+    images: int  # that a night would compress: new, waiting and left behind
+    bytes: int
+    new: int
+    resumed: int
+    failed: int  # that `retry --only failed` would try again
+    batches: int
+    batch_size: int
+    stored_bytes: int
+    stored_from: str
+    seconds: float | None
+    seconds_from: str
+
+    @property
+    def nothing(self) -> bool:
+        return self.images == 0
+
+
+def estimate(house: Installation, collection: str | None) -> Estimate:
+    """Count what `fwd2bot night` would take on. Raises ``StoreError``."""
+    name, source = house.settings.collection(collection)
+    with house.ledger.read() as connection:
+        collection_id = connection.execute(
+            sa.select(collections.c.id).where(collections.c.name == name)
+        ).scalar_one_or_none()
+        compressor_id = connection.execute(
+            sa.select(compressors.c.id).where(compressors.c.fingerprint == house.spec.fingerprint)
+        ).scalar_one_or_none()
+    found = discover(house.ledger, house.originals(name), collection_id, source.prefix, dry=True)
+    with house.ledger.read() as connection:
+        waiting, waiting_bytes = _waiting(connection, collection_id, compressor_id)
+        resumed, resumed_bytes = _resumed(connection, collection_id, compressor_id)
+        per_image, stored_from = _stored(connection, house, compressor_id)
+        rate, rate_from = _rate(connection, compressor_id)
+        again = 0
+        if collection_id is not None and compressor_id is not None:
+            again = _count(connection, failed(collection_id, compressor_id))[0]
+    return _assemble(
+        house,
+        name,
+        found,
+        (waiting, waiting_bytes),
+        (resumed, resumed_bytes),
+        again,
+        (per_image, stored_from),
+        (rate, rate_from),
+    )
+
+
+def _assemble(
+    house: Installation,
+    name: str,
+    found: Discovery,
+    waiting: tuple[int, int],
+    resumed: tuple[int, int],
+    again: int,
+    stored: tuple[float, str],
+    rate: tuple[float | None, str],
+) -> Estimate:
+    fresh = found.new + waiting[0]
+    images = fresh + resumed[0]
+    size = batch_size(fresh, house.settings)
+    return Estimate(
+        collection=name,
+        compressor=house.spec.short,
+        listed=found.listed,
+        images=images,
+        bytes=found.new_bytes + waiting[1] + resumed[1],
+        new=found.new,
+        resumed=resumed[0],
+        failed=again,
+        batches=-(-fresh // size),
+        batch_size=size,
+        stored_bytes=round(images * stored[0]),
+        stored_from=stored[1],
+        seconds=round(images / rate[0], 1) if rate[0] else None,
+        seconds_from=rate[1],
+    )
+
+
+def _count(connection: sa.Connection, query: sa.Select[tuple[int]]) -> tuple[int, int]:
+    rows = query.subquery()
+    found = connection.execute(
+        sa.select(sa.func.count(), sa.func.coalesce(sa.func.sum(rows.c.size), 0)).select_from(rows)
+    ).one()
+    return int(found[0]), int(found[1])
+
+
+def _waiting(
+    connection: sa.Connection, collection_id: int | None, compressor_id: int | None
+) -> tuple[int, int]:
+    return (0, 0) if collection_id is None else _count(connection, unclaimed(collection_id, compressor_id))
+
+
+def _resumed(
+    connection: sa.Connection, collection_id: int | None, compressor_id: int | None
+) -> tuple[int, int]:
+    row = connection.execute(
+        sa.select(
+            sa.func.coalesce(sa.func.sum(batches.c.units), 0),
+            sa.func.coalesce(sa.func.sum(batches.c.bytes), 0),
+        ).where(
+            batches.c.collection_id == collection_id,
+            batches.c.compressor_id == compressor_id,
+            batches.c.state == BatchState.PLANNED,
+        )
+    ).one()
+    return int(row[0]), int(row[1])
+
+
+def _stored(connection: sa.Connection, house: Installation, compressor_id: int | None) -> tuple[float, str]:
+    row = connection.execute(
+        sa.select(sa.func.sum(shards.c.bytes), sa.func.sum(shards.c.rows)).where(
+            shards.c.compressor_id == compressor_id
+        )
+    ).one()
+    if row[1]:
+        return float(row[0]) / float(row[1]), f"measured on {row[1]:,} images"
+    spec = house.spec
+    return float(
+        spec.token_bytes + 4 * spec.d + ROW_OVERHEAD
+    ), "assumed: uncompressed tokens, nothing stored yet"
+
+
+def _rate(connection: sa.Connection, compressor_id: int | None) -> tuple[float | None, str]:
+    """Images a second of the last run that compressed a fair number with this compressor."""
+    recent = connection.execute(
+        sa.select(runs.c.id, runs.c.summary)
+        .where(runs.c.compressor_id == compressor_id, runs.c.summary.is_not(None))
+        .order_by(runs.c.started_at.desc())
+        .limit(20)
+    ).all()
+    best = max(recent, key=lambda row: json.loads(row.summary)["compressed"], default=None)
+    if best is None or not json.loads(best.summary)["images_per_second"]:
+        return None, "unknown: no night has run with this compressor"
+    return float(json.loads(best.summary)["images_per_second"]), f"measured in {best.id}"
