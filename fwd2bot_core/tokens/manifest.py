@@ -19,15 +19,15 @@ SET VARIABLE shards = (SELECT list(root || '/' || shard.path)
 SELECT key, width, height, tokens FROM read_parquet(getvariable('shards'));"""
 
 PYARROW = """\
-import json, pyarrow.dataset as ds, pyarrow.fs as fs
-manifest = json.load(open("{manifest}"))
+import json, pathlib, pyarrow.dataset as ds, pyarrow.fs as fs
+manifest = json.loads(pathlib.Path("{manifest}").read_bytes())
 store, root = fs.FileSystem.from_uri(manifest["root"])
 paths = [root + "/" + shard["path"] for shard in manifest["shards"]]
 table = ds.dataset(paths, filesystem=store, format="parquet").to_table()"""
 
 POLARS = """\
-import json, polars as pl
-manifest = json.load(open("{manifest}"))
+import json, pathlib, polars as pl
+manifest = json.loads(pathlib.Path("{manifest}").read_bytes())
 paths = [manifest["root"] + "/" + shard["path"] for shard in manifest["shards"]]
 frame = pl.scan_parquet(paths, glob=False).collect()"""
 

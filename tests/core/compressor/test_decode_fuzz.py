@@ -25,10 +25,9 @@ def outcome(data: bytes) -> Decoded | RejectReason:
         try:
             found = decode(data, LIMITS, target=(8, 8))
         except ImageRejected as error:
-            assert error.detail
             return error.reason
         finally:
-            assert not caught
+            assert not caught, "Pillow's warnings are silenced"
     assert found.image.mode == "RGB"
     assert 0 < found.width * found.height <= LIMITS.max_pixels
     assert len(found.image.tobytes()) == 3 * found.image.width * found.image.height
@@ -48,7 +47,9 @@ def test_arbitrary_bytes_behind_a_known_beginning(magic: bytes, data: bytes) -> 
 
 
 edits = st.lists(
-    st.tuples(st.floats(0, 1, exclude_max=True), st.sampled_from(["set", "drop", "insert"]), st.binary(max_size=4)),
+    st.tuples(
+        st.floats(0, 1, exclude_max=True), st.sampled_from(["set", "drop", "insert"]), st.binary(max_size=4)
+    ),
     min_size=1,
     max_size=8,
 )
