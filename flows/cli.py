@@ -302,7 +302,7 @@ def demo(
 
     Example: fwd2bot demo ./demo && fwd2bot night --config demo/fwd2bot.toml
     """
-    from flows.sample import lay_out
+    from tasks.sample import lay_out
 
     said = lay_out(folder, images=images, add=add)
     print(json.dumps(said) if common.json else said["message"])

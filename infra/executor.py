@@ -154,6 +154,8 @@ def _local_cluster(settings: ExecutionSettings) -> Iterator[Any]:
     import dask
     from distributed import Client, LocalCluster
 
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # a killed worker is an outcome, told by us
+
     with (
         dask.config.set(_DASK_SETTINGS),
         LocalCluster(
@@ -162,9 +164,8 @@ def _local_cluster(settings: ExecutionSettings) -> Iterator[Any]:
             processes=True,
             resources={"GPU": 1},
             memory_limit=settings.memory_limit,
-            dashboard_address=None,
+            dashboard_address="127.0.0.1:0",  # unauthenticated, so never beyond this machine
             host="127.0.0.1",
-            silence_logs=logging.CRITICAL,  # a killed worker is an outcome, reported by us
         ) as cluster,
         Client(cluster) as client,
     ):

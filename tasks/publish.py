@@ -22,7 +22,12 @@ from infra.tables import collections, compressors, shards
 
 def pointer_path(collection: str, spec: CompressorSpec) -> str:
     """Where the newest manifest of a collection and compressor always lies."""
-    return f"manifests/{collection}/compressor={spec.short}/latest.json"
+    return pointer_of(collection, spec.fingerprint)
+
+
+def pointer_of(collection: str, fingerprint: str) -> str:
+    """The same for a compressor of which only the fingerprint is known."""
+    return f"manifests/{collection}/compressor={fingerprint[:12]}/latest.json"
 
 
 def publish(ledger: Ledger, archive: ObjectStore, collection: str, spec: CompressorSpec) -> str:
@@ -39,7 +44,7 @@ def publish(ledger: Ledger, archive: ObjectStore, collection: str, spec: Compres
     manifest = manifest_of(
         spec,
         generation=generation,
-        root=_readable_root(archive.uri),
+        root=readable_root(archive.uri),
         collection=collection,
         shards=tuple(
             ManifestShard(path=row.path, sha256=row.sha256, bytes=row.bytes, rows=row.rows) for row in rows
@@ -54,7 +59,7 @@ def publish(ledger: Ledger, archive: ObjectStore, collection: str, spec: Compres
     return pointer
 
 
-def _readable_root(uri: str) -> str:
+def readable_root(uri: str) -> str:
     """A local root as a plain path, since not every engine decodes file:// URIs."""
     parts = urlsplit(uri)
     return unquote(parts.path) if parts.scheme == "file" else uri

@@ -1,0 +1,42 @@
+# Everything a newcomer needs: `make demo`, `make test`. No account, no server to start, no network beyond pip's index.
+PYTHON ?= python3
+VENV   ?= .venv
+DEMO   ?= demo
+BIN    := $(VENV)/bin
+
+.PHONY: demo test check bench prove clean
+
+demo: $(VENV)/.installed
+	$(BIN)/fwd2bot demo $(DEMO)
+	$(BIN)/fwd2bot night --config $(DEMO)/fwd2bot.toml
+	$(BIN)/fwd2bot report --config $(DEMO)/fwd2bot.toml -o $(DEMO)/report.html
+
+# The environment; made again when what it is made from changes.
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@echo "installing into $(VENV); the first time takes some minutes (torch alone is 200 MB to 2 GB)"
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	@touch $@
+
+$(VENV)/.installed-test: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
+	@touch $@
+
+test: $(VENV)/.installed-test check
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.installed-test
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/.installed-test
+	$(BIN)/python -m tests.bench.night_speed
+
+prove: $(VENV)/.installed-test
+	$(BIN)/python -m tests.prove.kills
+
+clean:
+	rm -rf $(DEMO) prove-work
