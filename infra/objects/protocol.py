@@ -51,7 +51,8 @@ class ObjectStore(Protocol):
 
     def read(self, key: str, *, identity: str | None = None) -> bytes:
         """The whole object. With ``identity``, exactly that object version: ``ObjectChanged`` if the key
-        now holds another one, also when it changes while being read; ``ObjectMissing`` if it is gone."""
+        now holds another one, also when it changes while being read; ``ObjectMissing`` if it is gone. A version
+        id is read exactly, also when the key holds a newer version by now."""
         ...
 
     def open(self, key: str) -> BinaryIO:
@@ -73,7 +74,7 @@ class ObjectStore(Protocol):
         ...
 
     def delete_version(self, info: ObjectInfo) -> None:
-        """Delete exactly this version. Raises ``ObjectChanged`` if the key holds another one now,
-        ``ObjectMissing`` if it is gone already. On a store without versions the check and the deletion
-        are not atomic, so originals on such a store are never destroyed by policy."""
+        """Delete exactly this version. Raises ``ObjectMissing`` if it is gone already, ``ObjectForbidden`` if it
+        is locked. On a store without versions raises ``ObjectChanged`` if the key holds another object now; there
+        the check and the deletion are not atomic, so originals on such a store are never destroyed by policy."""
         ...

@@ -21,7 +21,6 @@ import uuid
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from functools import cached_property
 from typing import Any, BinaryIO, cast
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -53,6 +52,7 @@ class S3Store:
         self._bucket, self._prefix = _split(uri)
         self._uri = uri
         self.options = options or S3Options()
+        self._clients = Clients(uri, self._bucket, self.options)
 
     @property
     def uri(self) -> str:
@@ -137,10 +137,6 @@ class S3Store:
         version = head.get("VersionId")  # without it, a versioned bucket would only hide the object
         self._delete(info.key, **({"VersionId": version} if version else {"IfMatch": head["ETag"]}))
 
-    @cached_property
-    def _clients(self) -> Clients:
-        return Clients(self._uri, self._bucket, self.options)
-
     def _listing(self, operation: str, prefix: str) -> Iterator[ObjectInfo]:
         with translated(self.uri):
             pages = self._clients.boto.get_paginator(operation).paginate(Bucket=self._bucket, Prefix=prefix)
@@ -183,12 +179,13 @@ class S3Store:
             raise
 
     def _require_bucket(self) -> None:
-        try:
-            self._clients.boto.head_bucket(Bucket=self._bucket)
-        except ClientError as error:
-            if status_of(error) == 404:
-                message = f"There is no bucket for {self.uri}: create it, or correct the setting."
-                raise StoreUnreachable(message) from error
+        with translated(self.uri):
+            try:
+                self._clients.boto.head_bucket(Bucket=self._bucket)
+            except ClientError as error:
+                if status_of(error) == 404:
+                    message = f"There is no bucket for {self.uri}: create it, or correct the setting."
+                    raise StoreUnreachable(message) from error
 
     def _delete(self, key: str, **condition: str) -> None:
         with translated(self.uri, key):

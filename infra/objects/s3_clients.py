@@ -53,7 +53,7 @@ class Clients:
         from obstore.exceptions import BaseError, InvalidPathError
 
         try:
-            with self._lock:
+            with self._lock, translated(self._uri):
                 store = self._fast
             data = bytes(obstore.get(store, key, options=condition).bytes())
         except (ValueError, InvalidPathError):  # a key that obstore has no name for
