@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import App, CycloptsError, Parameter
 
 from fwd2bot_core import __version__
-from fwd2bot_core.errors import ExitCode, Fwd2BotError
+from fwd2bot_core.errors import ExitCode, Fwd2BotError, SettingsError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -45,7 +45,13 @@ class Common:
     def settings(self) -> Settings:
         from infra.settings import load_settings
 
-        return load_settings(self.config)
+        settings = load_settings(self.config)
+        if not settings.collections:  # else a command in the wrong folder would make an empty ledger there
+            raise SettingsError(
+                "no collection is configured here. Run `fwd2bot demo DIR` for a sample, write fwd2bot.toml, or name "
+                "one with --config."
+            )
+        return settings
 
 
 DEFAULTS = Common()

@@ -22,7 +22,7 @@ from infra.tables import audit_events, audit_head, audit_values
 
 def append(connection: sa.Connection, event: Event) -> int:
     """Store one event as the next of the log; returns its number, counted from 0."""
-    size = connection.execute(sa.select(audit_head.c.size).with_for_update()).scalar_one()
+    size = hold(connection)
     body = event.body(size)
     connection.execute(
         audit_events.insert().values(
@@ -36,7 +36,12 @@ def append(connection: sa.Connection, event: Event) -> int:
         )
     )
     connection.execute(audit_head.update().values(size=size + 1))
-    return int(size)
+    return size
+
+
+def hold(connection: sa.Connection) -> int:
+    """Keep every other writer of the log waiting until this transaction ends; the log's size."""
+    return int(connection.execute(sa.select(audit_head.c.size).with_for_update()).scalar_one())
 
 
 def reference(connection: sa.Connection, kind: str, value: str) -> str:

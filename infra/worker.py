@@ -35,6 +35,7 @@ from fwd2bot_core.errors import (
     ObjectMissing,
     RejectReason,
     StoreError,
+    StoreUnreachable,
 )
 from fwd2bot_core.tokens import codec
 from fwd2bot_core.tokens.shard import ShardRow, ShardWriter, shard_path
@@ -175,6 +176,8 @@ def _fetch(unit: Unit, tools: _Tools, limits: DecodeLimits) -> _Fetched:
         prepared = tools.compressor.prepare(data)
     except ImageRejected as error:
         reject = Reject(error.reason, error.detail)
+    except StoreUnreachable:
+        raise  # it says nothing about this image: the batch stays planned, and the next night resumes it
     except Exception as error:  # a row with a reason, never an omission
         reject = Reject(RejectReason.INTERNAL, f"{type(error).__name__}: {error}")
     ended = time.perf_counter()
@@ -203,6 +206,8 @@ def _read(unit: Unit, originals: ObjectStore, limits: DecodeLimits) -> bytes:
         )
     try:
         return originals.read(unit.key, identity=unit.identity)
+    except StoreUnreachable:
+        raise
     except StoreError as error:
         reason = _REJECTED_READS.get(type(error), RejectReason.STORE_ERROR)
         raise ImageRejected(reason, str(error)) from error

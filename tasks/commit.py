@@ -12,8 +12,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from fwd2bot_core.errors import IntegrityError, ObjectMissing, RejectReason
-from fwd2bot_core.work import Batch, ImageFact, Receipt, Reject, SegmentFact
+from fwd2bot_core.errors import IntegrityError, RejectReason
+from fwd2bot_core.work import Batch, ImageFact, Receipt, Reject, SegmentFact, ShardFact
 from infra import audit_log, leases
 from infra.crashpoints import reach
 from infra.database import Ledger
@@ -36,12 +36,13 @@ from tasks.runs import Run
 def commit(ledger: Ledger, archive: ObjectStore, run: Run, batch: Batch, receipt: Receipt) -> None:
     """Make one batch's work visible.
 
-    Raises ``LeaseLost`` when another run took over, ``IntegrityError`` when an object is not what the receipt says.
+    Raises ``LeaseLost`` when another run took over, ``ObjectMissing`` or ``IntegrityError`` when an object is not
+    there or not what the receipt says; then nothing is committed.
     """
     reach("driver.receipt-received")
-    for fact in (receipt.shard, receipt.segment):
-        if fact is not None:
-            _must_lie_there(archive, fact.path, fact.sha256)
+    objects = _objects(receipt)
+    for fact in objects:
+        _must_lie_there(archive, fact.path, fact.sha256)
     with ledger.write() as connection:
         leases.check(connection, run.lease)
         if not _close_batch(connection, run, receipt):
@@ -52,6 +53,9 @@ def commit(ledger: Ledger, archive: ObjectStore, run: Run, batch: Batch, receipt
         _write_failures(connection, run, batch, receipt)
         seq = audit_log.append(connection, run.event("batch.committed", after=_proof(batch, receipt)))
         _write_segment(connection, seq, batch, receipt.segment)
+        # Appending holds the log's head, which a sweep holds too while it deletes: what is there now stays.
+        for fact in objects:
+            archive.stat(fact.path)
     reach("driver.shard-committed")
 
 
@@ -89,11 +93,12 @@ def note_broken(ledger: Ledger, run: Run, batch: Batch, error: Exception) -> Non
         )
 
 
+def _objects(receipt: Receipt) -> list[ShardFact | SegmentFact]:
+    return [receipt.segment] if receipt.shard is None else [receipt.shard, receipt.segment]
+
+
 def _must_lie_there(archive: ObjectStore, path: str, sha256: str) -> None:
-    try:
-        found = archive.sha256(path)
-    except ObjectMissing:
-        found = "nothing"
+    found = archive.sha256(path)
     if found != sha256:
         raise IntegrityError(
             f"{path} in {archive.uri} holds {found}, the receipt says {sha256}; it is not committed"

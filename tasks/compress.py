@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from fwd2bot_core.errors import IntegrityError, StoreError
 from fwd2bot_core.work import Batch
 from infra.database import Ledger
 from infra.executor import Broken, Died, Executor, Finished, Outcome
@@ -35,8 +36,11 @@ def compress(
     def settle(outcome: Outcome) -> None:
         match outcome:
             case Finished(batch, receipt):
-                commit(ledger, archive, run, batch, receipt)
-                progress(len(batch.units))
+                try:
+                    commit(ledger, archive, run, batch, receipt)
+                    progress(len(batch.units))
+                except (StoreError, IntegrityError) as error:  # this batch is not committed; others can be
+                    broken.append(Broken(batch, error))
             case Died(batch):
                 suspects.append(batch)
             case Broken():

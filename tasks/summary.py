@@ -65,6 +65,8 @@ class NightSummary:
     @property
     def exit_code(self) -> ExitCode:
         """What the command ends with."""
+        if any(problem.startswith("IntegrityError") for problem in self.broken):
+            return ExitCode.INTEGRITY
         codes = {RunState.COMPLETED: ExitCode.OK, RunState.PARTLY_FAILED: ExitCode.PARTLY_FAILED}
         return codes.get(self.state, ExitCode.FAILED)
 

@@ -6,6 +6,7 @@ Works on the archive alone; it holds no credentials and no code that could touch
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import timedelta
 from itertools import islice
 
@@ -42,29 +43,22 @@ def sweep(ledger: Ledger, archive: ObjectStore, run: Run, *, older_than: timedel
     The event is written before the deletion, so that none is unexplained.
     """
     horizon = audit_log.now() - older_than
-    swept = 0
-    for orphan in orphans(ledger, archive):
-        if orphan.modified >= horizon:
-            continue
-        with ledger.write() as connection:
-            leases.check(connection, run.lease)
-            # A resumed batch may have committed this very object since it was listed.
-            if _named_now(connection, orphan.key):
-                continue
-            audit_log.append(
-                connection,
-                run.event(
-                    "orphan.swept",
-                    subject={"path": orphan.key, "bytes": orphan.size},
-                    reason_code="uncommitted",
-                ),
-            )
-        try:
+    old = (orphan for orphan in orphans(ledger, archive) if orphan.modified < horizon)
+    return sum(_remove(ledger, archive, run, orphan) for orphan in old)
+
+
+def _remove(ledger: Ledger, archive: ObjectStore, run: Run, orphan: ObjectInfo) -> bool:
+    with ledger.write() as connection:
+        leases.check(connection, run.lease)
+        subject = {"path": orphan.key, "bytes": orphan.size}
+        audit_log.append(connection, run.event("orphan.swept", subject=subject, reason_code="uncommitted"))
+    with ledger.write() as connection:
+        audit_log.hold(connection)  # no commit can name the object between this look and the deletion
+        if _named_now(connection, orphan.key):
+            return False  # a resumed batch found these very bytes and committed them
+        with suppress(ObjectMissing, ObjectChanged):
             archive.delete_version(orphan)
-        except (ObjectMissing, ObjectChanged):
-            continue
-        swept += 1
-    return swept
+    return True
 
 
 def _named_now(connection: sa.Connection, key: str) -> bool:
