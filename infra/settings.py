@@ -10,6 +10,7 @@ Knows nothing about what the values are used for.
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
@@ -39,6 +40,9 @@ from infra.objects import S3Options
 
 DEFAULT_FILE = "fwd2bot.toml"
 FILE_VARIABLE = "FWD2BOT_CONFIG"
+_OURS = "fwd2bot_"  # what our variables start with, in any case
+_NO_SETTINGS = {FILE_VARIABLE.lower(), "fwd2bot_crash_at"}  # ours, and read elsewhere
+_PASSWORD = re.compile(r"(://[^/@:]*:).+@")
 
 _base: ContextVar[Path] = ContextVar("folder that relative locations count from")
 
@@ -82,7 +86,9 @@ class ArchiveSettings(Section):
     """Where what we make is kept. Its credentials need not, and should not, reach the originals."""
 
     store: Location = Field("archive", validate_default=True, description="shards, segments and manifests")
-    ledger: LedgerUrl = Field("ledger.sqlite", validate_default=True, description="SQL database URL or path")
+    ledger: LedgerUrl = Field(
+        "ledger.sqlite", validate_default=True, repr=False, description="SQL database URL or path"
+    )
     s3: S3Options = Field(default_factory=S3Options, description="how the store is reached, if s3://")
 
 
@@ -151,6 +157,16 @@ class Settings(BaseSettings):
             raise ValueError("memory:// lives in one process; use it with execution.executor = 'inline'")
         return self
 
+    @model_validator(mode="after")
+    def _secrets_stay_here(self) -> Self:
+        reached = [self.archive.s3, *(c.s3 for c in self.collections.values())]
+        if self.execution.executor != "inline" and any(s3.access_key_id is not None for s3 in reached):
+            raise ValueError(
+                "secrets do not travel to worker processes; name environment variables that hold them "
+                "(s3.access_key_id_env, s3.secret_access_key_env), or use the AWS chain"
+            )
+        return self
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -208,7 +224,8 @@ def explain_settings(given: Path | None = None) -> list[tuple[str, str, str]]:
     rows = []
     for name, value in _leaves(load_settings(given).model_dump(mode="json")):
         source = next((source for source, leaves in layers if name in leaves), "default")
-        rows.append((name, "" if value is None else str(value), source))
+        shown = "" if value is None else _PASSWORD.sub(r"\1***@", str(value))
+        rows.append((name, shown, source))
     return rows
 
 
@@ -216,10 +233,22 @@ def _layers(file: Path | None) -> list[tuple[str, dict[str, Any]]]:
     """(source, values) from strongest to weakest."""
     beside = (file.parent if file else Path.cwd()) / ".env"
     return [
-        ("environment", EnvSettingsSource(Settings)()),
-        (str(beside), DotEnvSettingsSource(Settings, env_file=beside)()),
+        ("environment", _read_variables(EnvSettingsSource(Settings), "the environment")),
+        (str(beside), _read_variables(DotEnvSettingsSource(Settings, env_file=beside), str(beside))),
         (str(file), _read_toml(file) if file else {}),
     ]
+
+
+def _read_variables(source: EnvSettingsSource, where: str) -> dict[str, Any]:
+    """What FWD2BOT_ variables say. Others are meant for other programs; a misspelt one of ours is refused."""
+    ours = {name: text for name, text in source.env_vars.items() if name.lower().startswith(_OURS)}
+    ours = {name: text for name, text in ours.items() if name.lower() not in _NO_SETTINGS}
+    for name in ours:
+        if name.lower().removeprefix(_OURS).split("__")[0] not in Settings.model_fields:
+            known = ", ".join(Settings.model_fields)
+            raise SettingsError(f"{where} sets {name.upper()}, which is no setting; sections are: {known}")
+    source.env_vars = ours
+    return source()
 
 
 def _read_toml(file: Path) -> dict[str, Any]:
