@@ -1,15 +1,69 @@
-"""Servers that several rooms' tests share: each starts once a session, when the first test asks for it."""
+"""What several rooms' tests share: a clean environment, tiny photos, small houses, and one S3 server a session."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from infra.installation import Installation
+from infra.settings import load_settings
+from tests.houses import lay_out, write_settings
 from tests.servers.seaweedfs import S3Server, seaweedfs
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # a test that reaches for a network fails
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+os.environ["DO_NOT_TRACK"] = "1"
 
 
 @pytest.fixture(scope="session")
 def s3_server() -> Iterator[S3Server]:
     with seaweedfs() as server:
         yield server
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in os.environ:
+        if name.upper().startswith("FWD2BOT_"):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Callable[..., list[Path]]:
+    """``photos(count, start=0)`` lays tiny distinct JPEGs into the house's folder of originals."""
+    return lambda count, start=0: lay_out(tmp_path / "photos", count, start=start)
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[Callable[..., Installation]]:
+    """``house(night={"batch_size": 5})`` writes a settings file and opens the installation that it describes."""
+    made: list[Installation] = []
+
+    def build(**sections: Any) -> Installation:
+        (tmp_path / "photos").mkdir(exist_ok=True)
+        made.append(Installation(load_settings(write_settings(tmp_path / "fwd2bot.toml", **sections))))
+        return made[-1]
+
+    yield build
+    for installation in made:
+        if "ledger" in installation.__dict__:
+            installation.ledger.close()
+
+
+@pytest.fixture
+def prefect_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Prefect's own records in a folder of the test; nothing is sent anywhere."""
+    home = tmp_path / "prefect"
+    for name, value in {
+        "PREFECT_HOME": str(home),
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_LOGGING_LEVEL": "ERROR",
+        "DO_NOT_TRACK": "1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    return home

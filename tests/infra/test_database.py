@@ -1,0 +1,195 @@
+"""Opening the ledger: new, old, newer, locked, broken, by several at once."""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+
+from fwd2bot_core.errors import LedgerError, LedgerLocked, LedgerNewer, LedgerUnreachable, SettingsError
+from infra.database import Ledger, open_ledger
+from infra.tables import audit_head, collections, metadata, object_versions
+
+AT = datetime(2026, 11, 24, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path}/deep/er/ledger.sqlite"
+
+
+@pytest.fixture
+def ledger(url: str) -> Iterator[Ledger]:
+    opened = open_ledger(url, busy_seconds=0.2)
+    yield opened
+    opened.close()
+
+
+def file_of(url: str) -> Path:
+    return Path(url.removeprefix("sqlite:///"))
+
+
+def insert_collection(connection: sa.Connection, name: str = "a", at: datetime = AT) -> None:
+    connection.execute(collections.insert().values(name=name, originals="", prefix="", registered_at=at))
+
+
+def names(ledger: Ledger) -> list[str]:
+    with ledger.read() as connection:
+        return list(connection.execute(sa.select(collections.c.name)).scalars())
+
+
+def test_a_new_ledger_has_every_table_and_an_empty_log(ledger: Ledger) -> None:
+    assert set(sa.inspect(ledger.engine).get_table_names()) == {*metadata.tables, "alembic_version"}
+    with ledger.read() as connection:
+        assert connection.execute(sa.select(audit_head.c.size)).scalar_one() == 0
+
+
+def test_the_migrations_make_exactly_the_tables_that_the_code_uses(ledger: Ledger) -> None:
+    with ledger.engine.connect() as connection:
+        context = MigrationContext.configure(
+            connection, opts={"compare_type": True, "compare_server_default": True}
+        )
+        assert compare_metadata(context, metadata) == []
+
+
+def test_opening_again_changes_nothing(url: str) -> None:
+    open_ledger(url).close()
+    before = file_of(url).read_bytes()
+    open_ledger(url).close()
+    assert file_of(url).read_bytes() == before
+
+
+def test_several_processes_may_open_a_new_ledger_at_once(url: str) -> None:
+    program = f"from infra.database import open_ledger; open_ledger({url!r}).close(); print('open')"
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        for _ in range(4)
+    ]
+    assert [(*process.communicate(timeout=60), process.returncode) for process in started] == [
+        ("open\n", "", 0)
+    ] * 4
+
+
+def test_a_ledger_of_a_newer_software_is_left_alone(url: str) -> None:
+    open_ledger(url).close()
+    with sqlite3.connect(file_of(url)) as raw:
+        raw.execute("UPDATE alembic_version SET version_num = '9999'")
+    raw.close()
+    before = file_of(url).read_bytes()
+    with pytest.raises(LedgerNewer, match="Upgrade Fwd2Bot; nothing was changed"):
+        open_ledger(url)
+    assert file_of(url).read_bytes() == before
+
+
+def test_a_locked_ledger_is_said_after_the_busy_timeout(url: str) -> None:
+    open_ledger(url).close()
+    holder = sqlite3.connect(file_of(url), isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    try:
+        with pytest.raises(LedgerLocked, match="locked by another process"):
+            open_ledger(url, busy_seconds=0.1)
+    finally:
+        holder.close()
+    open_ledger(url, busy_seconds=0.1).close()
+
+
+@pytest.mark.parametrize("text", [b"these are my photos, not a database" * 100, b"short"])
+def test_a_file_that_is_no_database_is_said_and_kept(tmp_path: Path, text: bytes) -> None:
+    file = tmp_path / "ledger.sqlite"
+    file.write_bytes(text)
+    with pytest.raises(LedgerUnreachable, match="no SQLite database"):
+        open_ledger(f"sqlite:///{file}")
+    assert file.read_bytes() == text
+
+
+def test_a_folder_in_the_ledgers_place_is_said(tmp_path: Path) -> None:
+    with pytest.raises(LedgerUnreachable, match="cannot be used"):
+        open_ledger(f"sqlite:///{tmp_path}")
+
+
+def test_a_file_in_the_place_of_the_ledgers_folder_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(LedgerUnreachable, match="cannot make the ledger's folder"):
+        open_ledger(f"sqlite:///{tmp_path}/file/ledger.sqlite")
+
+
+@pytest.mark.parametrize("url", ["no url", "nosuchdatabase://x/y", "oracle+nosuchdriver://x"])
+def test_a_url_of_no_database_is_a_wrong_setting(url: str) -> None:
+    with pytest.raises(SettingsError, match="ledger"):
+        open_ledger(url)
+
+
+def test_a_password_is_not_in_the_ledgers_name(url: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        open_ledger("postgresql+nosuchdriver://user:hunter2@host/db")
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_write_commits_at_its_end(ledger: Ledger) -> None:
+    with ledger.write() as connection:
+        insert_collection(connection)
+    assert names(ledger) == ["a"]
+
+
+def test_an_exception_takes_everything_back(ledger: Ledger) -> None:
+    def fail_half_way() -> None:
+        with ledger.write() as connection:
+            insert_collection(connection)
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail_half_way()
+    assert names(ledger) == []
+
+
+def test_a_second_writer_waits_from_its_first_statement(ledger: Ledger, url: str) -> None:
+    other = open_ledger(url, busy_seconds=0.1)
+    with ledger.write() as connection:
+        insert_collection(connection)
+        with pytest.raises(LedgerLocked), other.write():
+            raise AssertionError("two writers at once")
+        assert names(other) == []  # readers do not wait, and see the last commit
+    other.close()
+
+
+def test_a_read_sees_one_snapshot(ledger: Ledger) -> None:
+    with ledger.read() as connection:
+        count = sa.select(sa.func.count()).select_from(collections)
+        assert connection.execute(count).scalar_one() == 0
+        with ledger.write() as writer:
+            insert_collection(writer)
+        assert connection.execute(count).scalar_one() == 0
+
+
+def test_foreign_keys_are_enforced(ledger: Ledger) -> None:
+    orphan = object_versions.insert().values(
+        collection_id=99, key="k", identity="i", size=1, modified=AT, salt=bytes(16), first_seen_at=AT
+    )
+    with pytest.raises(LedgerError, match="FOREIGN KEY"), ledger.write() as connection:
+        connection.execute(orphan)
+
+
+def test_times_come_back_aware_and_in_utc(ledger: Ledger) -> None:
+    tokyo = datetime(2026, 11, 24, 21, 0, 0, 123456, tzinfo=timezone(timedelta(hours=9)))
+    with ledger.write() as connection:
+        insert_collection(connection, at=tokyo)
+        found = connection.execute(sa.select(collections.c.registered_at)).scalar_one()
+    assert found == tokyo
+    assert found.utcoffset() == timedelta(0)
+
+
+def test_a_naive_time_is_refused(ledger: Ledger) -> None:
+    naive = AT.replace(tzinfo=None)
+    with pytest.raises(sa.exc.StatementError, match="aware datetimes only"), ledger.write() as connection:
+        insert_collection(connection, at=naive)
+    assert names(ledger) == []

@@ -1,0 +1,188 @@
+"""Where settings come from, which wins, and what a wrong one says."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from fwd2bot_core.errors import SettingsError
+from infra.settings import Settings, explain_settings, load_settings
+
+WriteToml = Callable[[str], Path]
+
+
+@pytest.fixture
+def toml(tmp_path: Path) -> WriteToml:
+    def write(text: str) -> Path:
+        file = tmp_path / "fwd2bot.toml"
+        file.write_text(text)
+        return file
+
+    return write
+
+
+def source_of(file: Path, name: str) -> tuple[str, str]:
+    return next((value, source) for key, value, source in explain_settings(file) if key == name)
+
+
+def test_without_any_source_the_defaults_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = load_settings()
+    assert settings.night.batch_size == 1000
+    assert settings.archive.store == (tmp_path / "archive").as_uri()
+    assert {source for _, _, source in explain_settings()} == {"default"}
+
+
+def test_each_source_wins_over_the_weaker_ones(
+    toml: WriteToml, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = toml("[night]\nbatch_size = 7\nsmallest_batch = 7\norphan_hours = 7\n")
+    (tmp_path / ".env").write_text("FWD2BOT_NIGHT__SMALLEST_BATCH=8\nFWD2BOT_NIGHT__ORPHAN_HOURS=8\n")
+    monkeypatch.setenv("FWD2BOT_NIGHT__ORPHAN_HOURS", "9")
+
+    found = load_settings(file).night
+    assert (found.batch_size, found.smallest_batch, found.orphan_hours) == (7, 8, 9.0)
+    assert found.cron == "0 1 * * *"
+    assert source_of(file, "night.batch_size") == ("7", str(file))
+    assert source_of(file, "night.smallest_batch") == ("8", str(tmp_path / ".env"))
+    assert source_of(file, "night.orphan_hours") == ("9.0", "environment")
+    assert source_of(file, "night.cron") == ("0 1 * * *", "default")
+
+
+def test_values_given_in_code_need_no_file_and_ignore_the_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("FWD2BOT_NIGHT__BATCH_SIZE", "9")
+    assert Settings(night={"batch_size": 5}).night.batch_size == 5
+
+
+def test_the_file_can_be_named_by_a_variable(toml: WriteToml, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FWD2BOT_CONFIG", str(toml("[night]\nbatch_size = 3\n")))
+    assert load_settings().night.batch_size == 3
+
+
+def test_plain_paths_count_from_the_settings_file(
+    toml: WriteToml, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = toml(
+        '[archive]\nstore = "../shards"\nledger = "db/l.sqlite"\n'
+        '[collections.a]\noriginals = "my photos"\n[collections.b]\noriginals = "s3://bucket/prefix"\n'
+    )
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    found = load_settings(file)
+    assert found.archive.store == (tmp_path.parent / "shards").as_uri()
+    assert found.archive.ledger == f"sqlite:///{tmp_path}/db/l.sqlite"
+    assert found.collections["a"].originals == (tmp_path / "my photos").as_uri()
+    assert found.collections["b"].originals == "s3://bucket/prefix"
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("[night]\ncorn = 1\n", "night.corn"),
+        ("[nigth]\ncron = '0 1 * * *'\n", "nigth"),
+        ("[night]\nzone = 'Mars/Olympus'\n", "Mars/Olympus"),
+        ("[night]\nbatch_size = 0\n", "night.batch_size"),
+        ("[collections.'../up']\noriginals = 'x'\n", "../up"),
+        ("[collections.a]\nprefix = 'x'\n", "collections.a.originals"),
+        ("[execution]\nexecutor = 'cloud'\n", "execution.executor"),
+        ("[archive]\nstore = 'memory://a'\n[execution]\nexecutor = 'local'\n", "memory://"),
+        ("[night\n", "not valid TOML"),
+    ],
+)
+def test_a_wrong_file_is_one_sentence_that_names_what_is_wrong(toml: WriteToml, text: str, says: str) -> None:
+    file = toml(text)
+    with pytest.raises(SettingsError) as caught:
+        load_settings(file)
+    message = str(caught.value)
+    assert says in message
+    assert str(file) in message
+    assert "\n" not in message.strip()
+
+
+def test_several_problems_are_all_named(toml: WriteToml) -> None:
+    with pytest.raises(
+        SettingsError, match=r"night\.corn.*; .*night\.batch_size|night\.batch_size.*; .*night\.corn"
+    ):
+        load_settings(toml("[night]\ncorn = 1\nbatch_size = 0\n"))
+
+
+def test_a_missing_file_is_said(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="there is no settings file"):
+        load_settings(tmp_path / "nothing.toml")
+
+
+def test_bytes_that_are_no_text_are_said(tmp_path: Path) -> None:
+    file = tmp_path / "fwd2bot.toml"
+    file.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(SettingsError, match="not valid TOML"):
+        load_settings(file)
+
+
+def test_a_misspelt_variable_is_refused_like_a_misspelt_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FWD2BOT_NIGTH__BATCH_SIZE", "5")
+    with pytest.raises(SettingsError, match="FWD2BOT_NIGTH__BATCH_SIZE"):
+        load_settings()
+
+
+def test_a_dotenv_file_may_hold_what_is_meant_for_other_programs(toml: WriteToml, tmp_path: Path) -> None:
+    file = toml("[night]\nbatch_size = 7\n")
+    (tmp_path / ".env").write_text("AWS_REGION=eu-west-1\nFWD2BOT_NIGHT__BATCH_SIZE=8\n")
+    assert load_settings(file).night.batch_size == 8
+
+
+def test_a_misspelt_line_of_a_dotenv_file_is_refused(toml: WriteToml, tmp_path: Path) -> None:
+    file = toml("")
+    (tmp_path / ".env").write_text("FWD2BOT_NIGTH__BATCH_SIZE=8\n")
+    with pytest.raises(SettingsError, match="FWD2BOT_NIGTH__BATCH_SIZE"):
+        load_settings(file)
+
+
+SECRET = "hunter2-hunter2"
+
+
+def test_secrets_never_print(toml: WriteToml, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = toml(
+        f'[archive]\nledger = "postgresql+psycopg://fwd2bot:{SECRET}@db.example/ledger"\n'
+        f'[archive.s3]\naccess_key_id = "{SECRET}"\nsecret_access_key = "{SECRET}"\n'
+        f'[collections.a]\noriginals = "s3://b"\n'
+        f'[collections.a.s3]\naccess_key_id = "{SECRET}"\nsecret_access_key = "{SECRET}"\n'
+    )
+    monkeypatch.setenv("FWD2BOT_ARCHIVE__S3__SESSION_TOKEN", SECRET)
+    settings = load_settings(file)
+    assert settings.archive.s3.credentials() == (SECRET, SECRET, SECRET)
+    shown = [repr(settings), str(settings), json.dumps(explain_settings(file)), repr(settings.archive.s3)]
+    assert not [text for text in shown if SECRET in text]
+    assert SECRET.encode() not in pickle.dumps(settings.archive.s3)
+
+
+def test_a_wrong_secret_does_not_print_either(toml: WriteToml) -> None:
+    file = toml(f'[archive.s3]\naccess_key_id = "{SECRET}"\n')
+    with pytest.raises(SettingsError) as caught:
+        load_settings(file)
+    assert SECRET not in str(caught.value)
+
+
+def test_settings_are_frozen() -> None:
+    settings = Settings()
+    with pytest.raises(ValidationError, match="frozen"):
+        settings.night.batch_size = 5  # type: ignore[misc]
+
+
+def test_a_collection_is_found_by_name_or_by_being_the_only_one() -> None:
+    one = Settings(collections={"a": {"originals": "s3://b"}})
+    assert one.collection(None)[0] == one.collection("a")[0] == "a"
+    two = Settings(collections={"a": {"originals": "s3://b"}, "b": {"originals": "s3://c"}})
+    with pytest.raises(SettingsError, match="name a collection; known: a, b"):
+        two.collection(None)
+    with pytest.raises(SettingsError, match="no collection 'c'"):
+        two.collection("c")
+    with pytest.raises(SettingsError, match="known: none"):
+        Settings().collection(None)
