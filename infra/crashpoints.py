@@ -1,12 +1,14 @@
 """The named durable steps of a night, at which a test may kill the process that reaches them.
 
-``FWD2BOT_CRASH_AT=worker.shard-written`` kills at the first time, every time;
-``FWD2BOT_CRASH_AT=worker.shard-written@/some/marker`` only as long as that file does not exist, and makes it.
-Without the variable a step costs one dictionary look-up. Knows nothing about what the steps do.
+``FWD2BOT_CRASH_AT=worker.shard-written`` kills each process that gets there; ``worker.shard-written#7`` when it
+gets there for the seventh time; ``worker.shard-written#7@/some/marker`` only as long as that file does not
+exist, and makes it. Without the variable a step costs one dictionary look-up. Knows nothing about what the
+steps do.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 from pathlib import Path
@@ -32,14 +34,17 @@ WORKER_STEPS = (
     "worker.receipt-ready",
 )
 
+_times = itertools.count(1)  # of the wanted step in this process; counting on is atomic between threads
+
 
 def reach(step: str) -> None:
     """Die here by SIGKILL if the environment says so."""
     wanted = os.environ.get(VARIABLE)
     if not wanted:
         return
-    name, _, marker = wanted.partition("@")
-    if name != step or (marker and not _first(Path(marker))):
+    place, _, marker = wanted.partition("@")
+    name, _, nth = place.partition("#")
+    if name != step or next(_times) < int(nth or 1) or (marker and not _first(Path(marker))):
         return
     os.kill(os.getpid(), signal.SIGKILL)
 
