@@ -1,0 +1,127 @@
+"""The log's numbers and bytes: no gap, no fork, no name."""
+
+from __future__ import annotations
+
+import getpass
+import multiprocessing
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from fwd2bot_core.audit.canonical import commitment, parse
+from fwd2bot_core.audit.events import Actor, Event
+from fwd2bot_core.audit.merkle import leaf_hash
+from infra import audit_log
+from infra.database import Ledger, open_ledger
+from infra.installation import Installation
+from infra.tables import audit_events, audit_head, audit_values, object_versions
+from tests.houses import COLLECTION, night
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    opened = open_ledger(f"sqlite:///{tmp_path}/ledger.sqlite")
+    yield opened
+    opened.close()
+
+
+def event(type: str = "test") -> Event:
+    return Event(type=type, occurred_at=audit_log.now(), actor=Actor("ref", "operator"), run_id="run")
+
+
+def append_many(url: str, count: int) -> None:
+    ledger = open_ledger(url)
+    for _ in range(count):
+        with ledger.write() as connection:
+            audit_log.append(connection, event())
+    ledger.close()
+
+
+def assert_whole(ledger: Ledger, size: int) -> None:
+    """Numbers 0..size-1; each body is what was hashed and says its own number."""
+    with ledger.read() as connection:
+        rows = connection.execute(sa.select(audit_events).order_by(audit_events.c.seq)).all()
+        assert connection.execute(sa.select(audit_head.c.size)).scalar_one() == size
+    assert [row.seq for row in rows] == list(range(size))
+    for row in rows:
+        body = parse(row.body)
+        assert row.leaf == leaf_hash(row.body)
+        assert (body["seq"], body["event_id"], body["type"]) == (row.seq, row.event_id, row.type)
+
+
+def test_processes_that_append_at_once_leave_no_gap(ledger: Ledger, tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/ledger.sqlite"
+    spawn = multiprocessing.get_context("spawn")
+    writers = [spawn.Process(target=append_many, args=(url, 50)) for _ in range(4)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert [writer.exitcode for writer in writers] == [0] * 4
+    assert_whole(ledger, 200)
+
+
+def test_an_event_whose_transaction_fails_leaves_no_number_behind(ledger: Ledger) -> None:
+    def fail() -> None:
+        with ledger.write() as connection:
+            audit_log.append(connection, event())
+            raise RuntimeError
+
+    with ledger.write() as connection:
+        assert audit_log.append(connection, event()) == 0
+    with pytest.raises(RuntimeError):
+        fail()
+    with ledger.write() as connection:
+        assert audit_log.append(connection, event()) == 1
+    assert_whole(ledger, 2)
+
+
+def test_a_name_keeps_its_reference_and_its_salt_lies_where_it_can_be_erased(ledger: Ledger) -> None:
+    with ledger.write() as connection:
+        first = audit_log.reference(connection, "collection", "line-1")
+        assert audit_log.reference(connection, "collection", "line-1") == first
+        assert audit_log.reference(connection, "actor", "line-1") != first
+        salt = connection.execute(
+            sa.select(audit_values.c.salt).where(audit_values.c.ref == first)
+        ).scalar_one()
+        assert commitment(salt, "collection", "line-1") == first
+        connection.execute(audit_values.delete())
+        assert audit_log.reference(connection, "collection", "line-1") != first
+
+
+def test_the_operator_without_a_user_name_is_still_somebody(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nameless() -> str:
+        raise KeyError("getpwuid(): uid not found: 12345")
+
+    monkeypatch.setattr(getpass, "getuser", nameless)
+    with ledger.write() as connection:
+        actor = audit_log.operator(connection)
+        assert actor.ref == audit_log.reference(connection, "actor", "unknown")
+
+
+def test_a_whole_night_names_nobody(
+    house: Callable[..., Installation], photos: Callable[..., list[Path]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(getpass, "getuser", lambda: "tanaka-hanako")
+    made = photos(25)
+    (made[0].parent / "suzuki-jiro.jpg").write_bytes(b"a broken photo")
+    installation = house()
+    summary = night(installation)
+    assert (summary.compressed, summary.failed) == (25, 1)
+
+    with installation.ledger.read() as connection:
+        bodies = connection.execute(sa.select(audit_events.c.body)).scalars().all()
+        versions = connection.execute(sa.select(object_versions)).all()
+    segments = [installation.archive.read(found.key) for found in installation.archive.list("audit/")]
+    assert len(bodies) >= 5
+    assert len(segments) == 2
+    assert_whole(installation.ledger, len(bodies))
+    said = b"\n".join([*bodies, *segments])
+    secret = {COLLECTION, "tanaka-hanako", str(made[0].parent)}
+    for row in versions:
+        secret |= {row.key, row.identity, row.content_sha256, row.salt.hex()}
+    assert [name for name in secret if name.encode() in said] == []
