@@ -152,7 +152,7 @@ def test_secrets_never_print(toml: WriteToml, monkeypatch: pytest.MonkeyPatch) -
     file = toml(
         f'[archive]\nledger = "postgresql+psycopg://fwd2bot:{SECRET}@db.example/ledger"\n'
         f'[archive.s3]\naccess_key_id = "{SECRET}"\nsecret_access_key = "{SECRET}"\n'
-        f'[collections.a]\noriginals = "s3://b"\n'
+        f'[execution]\nexecutor = "inline"\n[collections.a]\noriginals = "s3://b"\n'
         f'[collections.a.s3]\naccess_key_id = "{SECRET}"\nsecret_access_key = "{SECRET}"\n'
     )
     monkeypatch.setenv("FWD2BOT_ARCHIVE__S3__SESSION_TOKEN", SECRET)
@@ -166,6 +166,13 @@ def test_secrets_never_print(toml: WriteToml, monkeypatch: pytest.MonkeyPatch) -
 def test_a_wrong_secret_does_not_print_either(toml: WriteToml) -> None:
     file = toml(f'[archive.s3]\naccess_key_id = "{SECRET}"\n')
     with pytest.raises(SettingsError) as caught:
+        load_settings(file)
+    assert SECRET not in str(caught.value)
+
+
+def test_secrets_that_would_not_reach_the_workers_are_refused(toml: WriteToml) -> None:
+    file = toml(f'[archive.s3]\naccess_key_id = "{SECRET}"\nsecret_access_key = "{SECRET}"\n')
+    with pytest.raises(SettingsError, match="secrets do not travel to worker processes") as caught:
         load_settings(file)
     assert SECRET not in str(caught.value)
 
