@@ -30,6 +30,8 @@ from infra.tables import (
     shards,
 )
 
+STAGES = ("fetch", "decode", "forward", "encode", "write", "wait")  # columns of ``batches``
+
 
 @dataclass(frozen=True, slots=True)
 class PastRun:
@@ -49,6 +51,31 @@ class PastRun:
     message: str | None
     summary: dict[str, Any]
     workers: int  # processes that committed batches for it; more than ran at once if some were replaced
+
+    @property
+    def seconds(self) -> float | None:
+        """From its beginning to its end; None while it runs."""
+        ended = self.ended_at - self.started_at if self.ended_at else None
+        return self.summary.get("wall_seconds", ended.total_seconds() if ended else None)
+
+    @property
+    def stage_seconds(self) -> dict[str, float]:
+        """By stage, summed over threads and workers; stages overlap."""
+        known = self.summary.get("stage_seconds", {})
+        return {stage: float(known.get(stage, 0.0)) for stage in STAGES}
+
+    @property
+    def worker_seconds(self) -> float:
+        """What the workers had: their number times the wall time between their start and the last commit."""
+        return self.workers * float(self.summary.get("compress_seconds", 0.0))
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """Percent of ``worker_seconds``: the forward pass, waiting for images, and everything else."""
+        forward, wait = self.stage_seconds["forward"], self.stage_seconds["wait"]
+        whole = max(self.worker_seconds, forward + wait, 1e-9)
+        parts = {"forward": 100 * forward / whole, "wait": 100 * wait / whole}
+        return parts | {"rest": max(0.0, 100 - sum(parts.values()))}
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +226,8 @@ def _first_night(connection: sa.Connection, collection: str | None, limit: int) 
         .limit(limit)
         .subquery()
     )
-    return connection.execute(sa.select(sa.func.min(newest.c.night))).scalar_one()
+    first: date | None = connection.execute(sa.select(sa.func.min(newest.c.night))).scalar_one()
+    return first
 
 
 def _nights(connection: sa.Connection, collection: str | None, since: date) -> list[Night]:

@@ -1,8 +1,8 @@
 """The report's figures: numbers in, inline SVG with text as text out; equal numbers give equal bytes.
 
 Colours are the page's CSS variables, so that one drawing serves light, dark and print. Each figure carries a
-title and a description for those who do not see it. Knows matplotlib and nothing about SQL, HTML or where numbers
-come from. Importing it takes the second that matplotlib needs.
+title and a description for those who do not see it. Knows matplotlib and nothing about SQL, HTML or where the
+numbers come from. Importing it takes the second that matplotlib needs.
 """
 
 from __future__ import annotations
@@ -11,15 +11,16 @@ import io
 import re
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import date
+from typing import Any, Literal
 
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from infra.history import Night, Rejects
+from infra.history import STAGES, Night, PastRun, Rejects
 from tasks.units import size
 
 _SVG = "http://www.w3.org/2000/svg"
@@ -28,30 +29,15 @@ ET.register_namespace("", _SVG)
 ET.register_namespace("xlink", _XLINK)
 
 # matplotlib wants real colours; each stands for a variable of the page and is replaced after drawing.
-_NAMES = (
-    "ink",
-    "soft",
-    "line",
-    "paper",
-    "good",
-    "bad",
-    "originals",
-    "stored",
-    "fetch",
-    "decode",
-    "forward",
-    "encode",
-    "write",
-    "wait",
-)
+_NAMES = ("ink", "soft", "line", "paper", "bad", "originals", "stored", *STAGES, "rest")
 _STANDS_FOR = {name: f"#0102{number:02x}" for number, name in enumerate(_NAMES, start=16)}
 
-_RC = {
+_RC: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "fwd2bot report",
     "font.family": ["sans-serif"],
     "font.sans-serif": ["DejaVu Sans"],  # ships with matplotlib: equal metrics, equal bytes, everywhere
-    "font.size": 9.5,
+    "font.size": 11,
     "text.parse_math": False,
     "text.color": _STANDS_FOR["ink"],
     "axes.labelcolor": _STANDS_FOR["soft"],
@@ -71,16 +57,6 @@ _RC = {
     "legend.frameon": False,
 }
 _DAYS_DRAWN = 92  # longer spans are drawn night by night instead of by the calendar
-_STAGES = ("fetch", "decode", "forward", "encode", "write", "wait")
-
-
-@dataclass(frozen=True, slots=True)
-class StageBar:
-    """Where the time of one run went. ``seconds`` by stage, ``worker_seconds``: workers times wall time."""
-
-    label: str
-    seconds: dict[str, float]
-    worker_seconds: float
 
 
 def images_per_night(nights: Sequence[Night]) -> str:
@@ -93,7 +69,7 @@ def images_per_night(nights: Sequence[Night]) -> str:
         failed = [night.failed for night in nights]
         if any(failed):
             axes.bar(places, failed, 0.8, bottom=done, color=_STANDS_FOR["bad"], label="failed")
-        axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
+        axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10], integer=True))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
         axes.set_ylim(0, max(1.0, 1.05 * max(a + b for a, b in zip(done, failed, strict=True))))
         _legend(axes)
@@ -146,7 +122,7 @@ def ratio_per_night(nights: Sequence[Night]) -> str:
             textcoords="offset points",
             ha="right",
             color=_STANDS_FOR["soft"],
-            fontsize=8.5,
+            fontsize=10,
         )
         axes.set_ylim(0, 1.15 * max([1.5, *values]))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g} : 1"))
@@ -158,14 +134,14 @@ def ratio_per_night(nights: Sequence[Night]) -> str:
 def rejects_by_reason(rejects: Sequence[Rejects]) -> str:
     """Horizontal bars: images by reason, those that a later run compressed set apart."""
     with matplotlib.rc_context(_RC):
-        figure, axes = _canvas(height=max(1.5, 0.9 + 0.3 * len(rejects)), grid="x")
+        figure, axes = _canvas(height=max(1.6, 1.0 + 0.32 * len(rejects)), grid="x")
         names = [item.reason for item in rejects]
         left = [item.images - item.resolved for item in rejects]
         done = [item.resolved for item in rejects]
         axes.barh(names, left, 0.6, color=_STANDS_FOR["bad"], label="not compressed")
         if any(done):
             axes.barh(
-                names, done, 0.6, left=left, color=_STANDS_FOR["good"], label="compressed by a later run"
+                names, done, 0.6, left=left, color=_STANDS_FOR["stored"], label="compressed by a later run"
             )
         for item, name in zip(rejects, names, strict=True):
             axes.annotate(
@@ -173,52 +149,42 @@ def rejects_by_reason(rejects: Sequence[Rejects]) -> str:
             )
         axes.invert_yaxis()
         axes.set_xlim(0, 1.12 * max(item.images for item in rejects))
-        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+        axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10], integer=True))
         _legend(axes)
         said = ", ".join(f"{item.reason} {item.images:,} ({item.resolved:,} resolved)" for item in rejects)
         return _svg(figure, "rejects", "Rejected images by reason", f"{said}.")
 
 
-def time_per_stage(bars: Sequence[StageBar]) -> str:
-    """Two panels with one row a run: seconds of each stage, and how the workers' time divides."""
+def time_per_stage(timed: Sequence[tuple[str, PastRun]]) -> str:
+    """Two panels with one row a (label, run): seconds of each stage, and how the workers' time divides."""
     with matplotlib.rc_context(_RC):
-        figure = Figure(figsize=(14.2, 1.35 + 0.36 * len(bars)), layout="constrained")
+        figure = Figure(figsize=(14.2, 1.5 + 0.38 * len(timed)), layout=ConstrainedLayoutEngine(wspace=0.05))
         stages, shares = figure.subplots(1, 2, sharey=True, width_ratios=[3, 2])
-        rows = range(len(bars))
-        _stack(stages, rows, [{stage: bar.seconds.get(stage, 0.0) for stage in _STAGES} for bar in bars])
-        stages.plot(
-            [bar.worker_seconds for bar in bars],
-            rows,
-            "|",
-            color=_STANDS_FOR["ink"],
-            markersize=15,
-            markeredgewidth=2,
-            label="workers × wall time",
-        )
-        stages.set_yticks(list(rows), [bar.label for bar in bars])
+        rows, labels = range(len(timed)), [label for label, _ in timed]
+        _stack(stages, rows, [run.stage_seconds for _, run in timed])
+        whole = [run.worker_seconds for _, run in timed]
+        mark: dict[str, Any] = {"markersize": 15, "markeredgewidth": 2, "label": "workers × wall time"}
+        stages.plot(whole, rows, "|", color=_STANDS_FOR["ink"], **mark)
+        stages.set_yticks(list(rows), labels)
         stages.invert_yaxis()
         stages.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g} s"))
-        stages.set_title(
-            "Seconds in each stage, summed over threads and workers", fontsize=9.5, loc="left", pad=28
-        )
-        _stack(shares, rows, [shares_of(bar) for bar in bars])
+        _titled(stages, "Seconds in each stage, summed over threads and workers")
+        _stack(shares, rows, [run.shares for _, run in timed])
         shares.set_xlim(0, 100)
         shares.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0f} %"))
-        shares.set_title("Share of the workers' wall time", fontsize=9.5, loc="left", pad=28)
-        for axes in (stages, shares):
-            _legend(axes)
-        said = "; ".join(
-            f"{bar.label}: " + ", ".join(f"{stage} {bar.seconds.get(stage, 0.0):.2f} s" for stage in _STAGES)
-            for bar in bars
+        _titled(shares, "How the workers' wall time divides")
+        said = (
+            f"{label}: " + ", ".join(f"{stage} {run.stage_seconds[stage]:.2f} s" for stage in STAGES)
+            for label, run in timed
         )
-        return _svg(figure, "stages", "Time per stage of the latest runs", f"{said}.")
+        return _svg(figure, "stages", "Time per stage of the latest runs", f"{'; '.join(said)}.")
 
 
-def shares_of(bar: StageBar) -> dict[str, float]:
-    """Percent of the workers' wall time: the forward pass, waiting for images, and everything else."""
-    whole = max(bar.worker_seconds, bar.seconds.get("forward", 0.0) + bar.seconds.get("wait", 0.0), 1e-9)
-    forward, wait = (100 * bar.seconds.get(stage, 0.0) / whole for stage in ("forward", "wait"))
-    return {"forward": forward, "wait": wait, "rest": 100 - forward - wait}
+def _titled(axes: Axes, text: str) -> None:
+    """A title above the legend."""
+    axes.set_title(text, fontsize=11, loc="left", pad=30)
+    axes.tick_params(length=0)
+    _legend(axes)
 
 
 def _stack(axes: Axes, rows: Sequence[int], parts: Sequence[dict[str, float]]) -> None:
@@ -227,7 +193,7 @@ def _stack(axes: Axes, rows: Sequence[int], parts: Sequence[dict[str, float]]) -
     begin = [0.0] * len(parts)
     for name in parts[0]:
         widths = [part[name] for part in parts]
-        colour = _STANDS_FOR.get(name, _STANDS_FOR["line"])
+        colour = _STANDS_FOR[name]
         axes.barh(
             rows,
             widths,
@@ -241,7 +207,7 @@ def _stack(axes: Axes, rows: Sequence[int], parts: Sequence[dict[str, float]]) -
         begin = [a + b for a, b in zip(begin, widths, strict=True)]
 
 
-def _canvas(*, height: float = 2.6, grid: str = "y") -> tuple[Figure, Axes]:
+def _canvas(*, height: float = 2.7, grid: Literal["x", "y"] = "y") -> tuple[Figure, Axes]:
     figure = Figure(figsize=(7.0, height), layout="constrained")
     axes = figure.subplots()
     axes.grid(axis=grid)

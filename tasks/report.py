@@ -1,8 +1,33 @@
-"""A run's summary for people."""
+"""A run's summary for people: Markdown for Prefect's artifact, and a page about the whole installation.
+
+Knows which facts a reader needs and hands them to a template. Knows nothing about SQL, drawing or how a night works.
+matplotlib is imported when a page is written, not before: it takes a second.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import secrets
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
+
+import fwd2bot_core
+from fwd2bot_core.errors import UsageError
+from fwd2bot_core.tokens.manifest import DUCKDB, POLARS, PYARROW
+from infra import archive, audit_log, history
+from infra.history import STAGES, History, PastRun
+from infra.installation import Installation
+from tasks.publish import pointer_of, readable_root
 from tasks.summary import NightSummary
+from tasks.units import duration, size, visible
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+NAMED = 200  # failures named on the page
+TIMED = 8  # runs whose stages are drawn
 
 
 def markdown(summary: NightSummary) -> str:
@@ -25,3 +50,135 @@ def markdown(summary: NightSummary) -> str:
         lines += ["", "| image | reason | detail |", "|---|---|---|"]
         lines += [f"| `{f.key}` | {f.reason} | {f.detail} |" for f in summary.failures]
     return "\n".join(lines)
+
+
+def write_report(
+    installation: Installation, path: Path, *, collection: str | None = None, runs: int = 30
+) -> Path:
+    """One HTML file about the last ``runs`` runs and nights of one collection, or of all; returns ``path``.
+
+    Needs nothing beside itself to be read. Raises ``SettingsError`` for an unknown collection, ``UsageError`` when
+    the file cannot be written; an older report under that name is replaced only by a whole new one.
+    """
+    page = render(installation, collection=collection, runs=runs, at=audit_log.now())
+    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside.write_text(page, encoding="utf-8")
+        beside.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            beside.unlink()
+        raise UsageError(f"cannot write the report {path}: {error.strerror}. Name another file.") from None
+    return path
+
+
+def render(installation: Installation, *, collection: str | None, runs: int, at: datetime) -> str:
+    """The page as a string; the same ledger and ``at`` give the same characters."""
+    if collection is not None and not history.is_registered(installation.ledger, collection):
+        installation.settings.collection(collection)  # a misspelt name is an error, a new one has no runs yet
+    past = history.read_history(installation.ledger, collection, limit=runs, named=NAMED)
+    standing = archive.status(installation, limit=0)
+    zone = installation.settings.night.zone
+    return (
+        _templates(ZoneInfo(zone))
+        .get_template("report.html")
+        .render(
+            scope=collection,
+            configured=sorted(installation.settings.collections),
+            at=at,
+            zone=zone,
+            software=f"Fwd2Bot {fwd2bot_core.__version__}",
+            store=installation.settings.archive.store,
+            ledger=installation.ledger.name,
+            past=past,
+            running=[run for run in past.latest if run.state == "running" and run != past.last],
+            figures=_figures(past, ZoneInfo(zone)),
+            timed=_timed(past),
+            totals=_wanted(standing["collections"], collection),
+            open_failures=_wanted(standing["failures"], collection),
+            reading=_reading(installation, _wanted(standing["collections"], collection), past.last),
+            stages=STAGES,
+        )
+    )
+
+
+def _timed(past: History) -> list[PastRun]:
+    """The newest runs that compressed anything, and said how long it took."""
+    return [run for run in past.recent if run.worker_seconds][:TIMED]
+
+
+def _figures(past: History, zone: ZoneInfo) -> dict[str, Any]:
+    """Figures by name, as markup; those without data are missing."""
+    if not past.nights:
+        return {}
+    from markupsafe import Markup
+
+    from tasks import plots
+
+    drawn = {
+        "images": plots.images_per_night(past.nights),
+        "bytes": plots.bytes_per_night(past.nights),
+        "ratio": plots.ratio_per_night(past.nights),
+    }
+    if past.rejects:
+        drawn["rejects"] = plots.rejects_by_reason(past.rejects)
+    if timed := _timed(past):
+        several = len({run.collection for run in timed}) > 1
+        drawn["stages"] = plots.time_per_stage([(_label(run, zone, several), run) for run in timed])
+    return {name: Markup(svg) for name, svg in drawn.items()}  # noqa: S704 - drawn by us, texts escaped there
+
+
+def _label(run: PastRun, zone: ZoneInfo, several: bool) -> str:
+    at = f"{run.started_at.astimezone(zone):%d %b %H:%M:%S}"
+    return f"{run.collection}, {at}" if several else at
+
+
+def _wanted(rows: list[dict[str, Any]], collection: str | None) -> list[dict[str, Any]]:
+    return [row for row in rows if collection in (None, row["collection"])]
+
+
+def _reading(
+    installation: Installation, totals: list[dict[str, Any]], last: PastRun | None
+) -> dict[str, Any] | None:
+    """Where the manifests are, and how three engines read the one of the last run; None without any tokens."""
+    if not totals:
+        return None
+    root = readable_root(installation.settings.archive.store).rstrip("/")
+    places = {
+        (row["collection"], row["fingerprint"]): f"{root}/{pointer_of(row['collection'], row['fingerprint'])}"
+        for row in totals
+    }
+    shown = (last.collection, last.fingerprint) if last else None
+    manifest = places.get(shown, next(iter(places.values()))) if shown else next(iter(places.values()))
+    in_python = manifest.replace("\\", "\\\\").replace('"', '\\"')
+    return {
+        "manifests": list(places.values()),
+        "manifest": manifest,
+        "DuckDB": DUCKDB.format(manifest=manifest.replace("'", "''")),
+        "pyarrow": PYARROW.format(manifest=in_python),
+        "Polars": POLARS.format(manifest=in_python),
+        "local": manifest.startswith("/"),  # the Python ones open the manifest as a file
+    }
+
+
+def _templates(zone: ZoneInfo) -> Environment:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    made = Environment(
+        loader=PackageLoader("tasks"),
+        autoescape=True,  # keys are what strangers called their files
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    made.filters |= {
+        "number": lambda value: f"{value:,}",
+        "size": size,
+        "duration": duration,
+        "visible": visible,
+        "at": lambda moment: f"{moment.astimezone(zone):%Y-%m-%d %H:%M:%S}",
+        "day": lambda day: f"{day:%d %B %Y}".lstrip("0"),
+    }
+    return made

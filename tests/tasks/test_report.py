@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html.parser
+import itertools
 import re
 import subprocess
 import sys
@@ -174,7 +175,7 @@ def test_the_page_is_well_formed_and_accessible(page: Page) -> None:
     headings = [int(tag[1]) for tag in page.tags if re.fullmatch(r"h[1-6]", tag)]
     assert headings[0] == 1
     assert headings.count(1) == 1
-    assert all(deeper - level <= 1 for level, deeper in zip(headings, headings[1:], strict=False))
+    assert all(deeper - level <= 1 for level, deeper in itertools.pairwise(headings))
     assert page.tags.count("caption") == page.tags.count("table") > 4
     assert page.tags.count("main") == 1
     assert ("lang", "en") in page.attributes
@@ -271,16 +272,17 @@ def test_more_failures_than_fit_are_counted(
 
 
 def test_what_a_later_run_compressed_is_no_open_reject(house: Installation) -> None:
-    with house.ledger.engine.connect() as connection:
-        connection.execute(sa.text("BEGIN"))
-        connection.execute(
-            failures.update().where(failures.c.reason == "empty").values(resolved_at=datetime.now(UTC))
-        )
-        connection.commit()
+    _resolve(house, "empty", datetime.now(UTC))
     found = read_history(house.ledger, limit=9, named=9).rejects
+    _resolve(house, "empty", None)
     assert found == [Rejects("not_an_image", 2, 0), Rejects("empty", 1, 1)]
     assert "compressed by a later run" in plots.rejects_by_reason(found)
     assert "compressed by a later run" not in plots.rejects_by_reason(found[:1])
+
+
+def _resolve(house: Installation, reason: str, at: datetime | None) -> None:
+    with house.ledger.write() as connection:
+        connection.execute(failures.update().where(failures.c.reason == reason).values(resolved_at=at))
 
 
 def test_an_installation_without_runs(tmp_path: Path) -> None:
