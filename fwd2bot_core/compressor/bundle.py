@@ -75,13 +75,14 @@ def load_bundle(
         net, tokenizer = assemble(
             method, model, words=files[WORDS], weights=files[WEIGHTS], adapters=files[ADAPTERS]
         )
+        probes = [Probe.from_json(found) for found in _parsed(folder, PROBES, files[PROBES])["probes"]]
     except CompressorError:
         raise
     except Exception as error:  # whatever torch, transformers and tokenizers say of parts that do not fit
+        said = " ".join(str(error).split())
         raise BundleInvalid(
-            f"the parts of {folder} do not fit together ({error}): {manifest.REPAIR}"
+            f"the parts of {folder} do not fit together ({said}): {manifest.REPAIR}"
         ) from error
-    probes = [Probe.from_json(found) for found in _parsed(folder, PROBES, files[PROBES])["probes"]]
     return Fwd2BotCompressor(
         net.to(device), tokenizer, method, spec.fingerprint, probes=probes, limits=limits
     )

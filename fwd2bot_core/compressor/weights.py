@@ -52,9 +52,9 @@ def disassemble(net: DoubleForward) -> tuple[dict[str, Any], bytes, bytes]:
 def _fill(own: Mapping[str, torch.nn.Parameter], found: Mapping[str, torch.Tensor]) -> None:
     if set(own) != set(found):
         odd = sorted(set(own) ^ set(found))[0]
-        raise CompressorError(f"the adapters are those of another model ({odd} is in one of them only)")
+        raise ValueError(f"the adapters are those of another model ({odd} is in one of them only)")
     with torch.no_grad():
         for name, parameter in own.items():
             if parameter.shape != found[name].shape:
-                raise CompressorError(f"the adapters are those of another model (shape of {name})")
+                raise ValueError(f"the adapters are those of another model (shape of {name})")
             parameter.copy_(found[name])

@@ -51,8 +51,8 @@ counts when it carries the searched caption.
 `{origin[commit]}`, begun {origin[began]}, on {origin[machine]}, {origin[threads]} threads, shared with other
 work; torch {origin[torch]}, transformers {origin[transformers]}.
 
-| stage | steps of {batch} trays | minutes |
-|---|---|---|
+| stage | steps of {batch} trays | of at most | minutes | of at most |
+|---|---|---|---|---|
 {stages}
 
 The vision tower (0.41 M parameters, convolutional) learned to say what lies in the cell of each token and was
@@ -79,15 +79,19 @@ the probes and the sample archive. Trays, light and noise are drawn by code. Wei
 def text(figures: Mapping[str, Any], spec: CompressorSpec, **more: int) -> str:
     """The card of a bundle with these figures (``evaluation.json``)."""
     rows = [_row(KINDS[kind], figures["accuracy"][kind]) for kind in KINDS]
-    stages = [
-        f"| {name} | {p['steps']:,} | {p['seconds'] / 60:.1f} |" for name, p in figures["stages"].items()
-    ]
+    stages = [_stage(name, stage) for name, stage in figures["stages"].items()]
     return CARD.format(spec=spec, **{**figures, "rows": "\n".join(rows), "stages": "\n".join(stages)}, **more)
 
 
 def _row(question: str, row: Mapping[str, Any]) -> str:
     tokens = f"{row['from_tokens']:.3f} ± {row['interval']:.3f}"
     return f"| {question} | {row['questions']:,} | {tokens} | {row['from_image']:.3f} | {row['chance']:.3f} |"
+
+
+def _stage(name: str, stage: Mapping[str, float]) -> str:
+    """A stage that stopped short of its steps was stopped by its minutes."""
+    minutes = f"{stage['seconds'] / 60:.1f} | {stage['limit'] / 60:.0f}"
+    return f"| {name} | {stage['steps']:,} | {stage['of']:,} | {minutes} |"
 
 
 def plot(curves: Mapping[str, Sequence[Mapping[str, float]]]) -> bytes:

@@ -18,22 +18,32 @@ from fwd2bot_core.compressor.double_forward import DoubleForward
 from fwd2bot_core.compressor.evaluation import accuracy, recall_at_1
 from fwd2bot_core.compressor.fwd2bot import Fwd2BotCompressor
 from fwd2bot_core.compressor.nano import card, design, exam, samples
-from fwd2bot_core.compressor.nano.loop import Progress
+from fwd2bot_core.compressor.nano.loop import Progress, Recipe
 from fwd2bot_core.compressor.probes import Probe
 
 PROBES = ("describe .", "what is in the top left ?", "how many items ?", "is there a bag ?")
 
 
-def publish(net: DoubleForward, stages: Mapping[str, Progress], out: Path, origin: Mapping[str, Any]) -> None:
+def publish(
+    net: DoubleForward, stages: Mapping[Recipe, Progress], out: Path, origin: Mapping[str, Any]
+) -> None:
     """Write the whole bundle to ``out``, figures and model card included."""
     fingerprint = bundle.save_bundle(out, net, design.tokenizer(), design.METHOD)
     bundle.add_files(out, {bundle.PROBES: probes(bundle.load_bundle(out))})
     compressor = bundle.load_bundle(out)
     figures = {"fingerprint": fingerprint, "origin": dict(origin), **measure(compressor)}
-    figures["stages"] = {name: {"steps": p.step, "seconds": round(p.seconds)} for name, p in stages.items()}
+    figures["stages"] = {
+        recipe.name: {
+            "steps": p.step,
+            "of": recipe.steps,
+            "seconds": round(p.seconds),
+            "limit": recipe.minutes * 60,
+        }
+        for recipe, p in stages.items()
+    }
     documents = {
         "evaluation.json": manifest.canonical(figures),
-        "loss.svg": card.plot({name: progress.history for name, progress in stages.items()}),
+        "loss.svg": card.plot({recipe.name: progress.history for recipe, progress in stages.items()}),
         "MODEL_CARD.md": card.text(figures, compressor.spec, **_sizes()).encode(),
     }
     bundle.add_files(out, documents)

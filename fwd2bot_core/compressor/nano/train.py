@@ -167,9 +167,9 @@ def main() -> None:
     chosen.work.mkdir(parents=True, exist_ok=True)
     origin = provenance.record(chosen.work / "origin.json", seed=chosen.seed, threads=chosen.threads)
     bench = make_bench(chosen.work, chosen.seed, PICTURES)
-    stages = {}
+    stages: dict[Recipe, Progress] = {}
     for stage, recipe in ((train_tower, TOWER), (train_base, BASE), (train_adapters, ADAPTERS)):
-        stages[recipe.name] = stage(bench, recipe, chosen.work / f"{recipe.name}.pt")
+        stages[recipe] = stage(bench, recipe, chosen.work / f"{recipe.name}.pt")
     from fwd2bot_core.compressor.nano.publish import publish
 
     publish(bench.net, stages, chosen.out, origin)
