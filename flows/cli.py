@@ -345,7 +345,8 @@ def _bar(console: Console, silent: bool) -> Any:
 
 
 def _show_scrub(console: Console, found: Any) -> None:
-    from flows.render import size, table
+    from flows.render import table
+    from tasks.units import size
 
     for_all = f"{found.objects:,} objects ({size(found.bytes)}) and {found.events:,} audit events"
     if not found.findings:

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from tasks.estimate import Estimate
 from tasks.summary import NightSummary
+from tasks.units import duration, size, visible
 
 _COLOURS = {
     "completed": "green",
@@ -42,23 +43,14 @@ def _cell(value: Any) -> str:
         return f"{value:,}"
     if isinstance(value, float):
         return f"{value:,.2f}"
-    text = str(value)
+    text = visible(str(value))
     return f"[{_COLOURS[text]}]{text}[/]" if text in _COLOURS else escape(text)
-
-
-def size(count: float) -> str:
-    """Bytes as people say them."""
-    for unit in ("B", "KB", "MB", "GB", "TB"):
-        if count < 1000 or unit == "TB":
-            return f"{count:,.0f} {unit}" if unit == "B" else f"{count:,.1f} {unit}"
-        count /= 1000
-    raise AssertionError("unreachable")
 
 
 def show_night(console: Console, summary: NightSummary) -> None:
     """What a run did."""
     colour = _COLOURS.get(str(summary.state), "white")
-    console.print(f"[bold {colour}]{summary.state}[/]  {escape(summary.message)}", highlight=False)
+    console.print(f"[bold {colour}]{summary.state}[/]  {escape(visible(summary.message))}", highlight=False)
     if not (summary.compressed or summary.failed or summary.left):
         return
     rows: list[tuple[str, Any]] = [
@@ -93,7 +85,7 @@ def show_night(console: Console, summary: NightSummary) -> None:
                 f"... and {summary.failed - len(summary.failures):,} more: `fwd2bot status`, `fwd2bot report`"
             )
     for problem in summary.broken:
-        console.print(f"[yellow]a batch is left for the next night:[/] {escape(problem)}")
+        console.print(f"[yellow]a batch is left for the next night:[/] {escape(visible(problem))}")
 
 
 def show_plan(console: Console, plan: Estimate) -> None:
@@ -111,7 +103,9 @@ def show_plan(console: Console, plan: Estimate) -> None:
         ("to be stored", f"{size(plan.stored_bytes)} ({plan.stored_from})"),
         (
             "time",
-            f"{plan.seconds:,.0f} s ({plan.seconds_from})" if plan.seconds is not None else plan.seconds_from,
+            f"{duration(plan.seconds)} ({plan.seconds_from})"
+            if plan.seconds is not None
+            else plan.seconds_from,
         ),
         ("failed before (`fwd2bot retry`)", plan.failed),
     ]
@@ -159,7 +153,9 @@ def show_status(console: Console, status: dict[str, Any]) -> None:
 def show_life(console: Console, versions: list[dict[str, Any]]) -> None:
     """One image's whole life, a version after the other."""
     for version in versions:
-        console.print(f"[bold]{escape(version['key'])}[/] in {version['collection']}", highlight=False)
+        console.print(
+            f"[bold]{escape(visible(version['key']))}[/] in {version['collection']}", highlight=False
+        )
         rows: list[tuple[str, Any]] = [
             (name, version[name])
             for name in (
