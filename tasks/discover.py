@@ -105,7 +105,10 @@ def _stage(connection: sa.Connection, chunk: list[ObjectInfo]) -> None:
     connection.execute(listing.delete())
     connection.execute(
         listing.insert(),
-        [{"key": e.key, "identity": e.identity, "size": e.size, "modified": e.modified} for e in chunk],
+        [
+            {"key": e.key, "identity": e.identity, "size": e.size, "modified": e.modified}
+            for e in {entry.key: entry for entry in chunk}.values()  # a store may list a key twice
+        ],
     )
 
 
