@@ -12,12 +12,18 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
+
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
 
 from fwd2bot_core.errors import ClusterError
 from fwd2bot_core.work import Batch, Receipt
 from infra.settings import ExecutionSettings
 from infra.worker import WorkerConfig, compress_batch, load_compressor
+
+START_SECONDS = 300.0  # that all workers may take to be there
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,10 +137,22 @@ def make_executor(settings: ExecutionSettings, config: WorkerConfig) -> Iterator
         return
     with _local_cluster(settings) as client:
         try:
-            client.run(load_compressor, config)
+            _patiently(lambda: _load_on_all(client, config, settings.workers))
         except Exception as error:
             raise ClusterError(f"a worker could not load compressor {config.bundle!r}: {error}") from error
         yield DaskExecutor(client, config, settings.workers)
+
+
+def _load_on_all(client: Any, config: WorkerConfig, workers: int) -> None:
+    client.wait_for_workers(workers, timeout=START_SECONDS)
+    client.run(load_compressor, config)
+
+
+def _patiently(start: Callable[[], T]) -> T:
+    """A worker that dies while it starts is bad luck once, and a reason to give up the third time: going on
+    would blame the images for it."""
+    again = retry_if_exception_type((OSError, RuntimeError))
+    return Retrying(stop=stop_after_attempt(3), retry=again, reraise=True)(start)
 
 
 _DASK_SETTINGS = {
@@ -156,9 +174,8 @@ def _local_cluster(settings: ExecutionSettings) -> Iterator[Any]:
 
     logging.getLogger("distributed").setLevel(logging.CRITICAL)  # a killed worker is an outcome, told by us
 
-    with (
-        dask.config.set(_DASK_SETTINGS),
-        LocalCluster(
+    def start() -> Any:
+        return LocalCluster(
             n_workers=settings.workers,
             threads_per_worker=1,
             processes=True,
@@ -166,7 +183,12 @@ def _local_cluster(settings: ExecutionSettings) -> Iterator[Any]:
             memory_limit=settings.memory_limit,
             dashboard_address="127.0.0.1:0",  # unauthenticated, so never beyond this machine
             host="127.0.0.1",
-        ) as cluster,
-        Client(cluster) as client,
-    ):
-        yield client
+        )
+
+    with dask.config.set(_DASK_SETTINGS):
+        try:
+            cluster = _patiently(start)
+        except RuntimeError as error:
+            raise ClusterError(f"the worker processes do not start: {error.__cause__ or error}") from error
+        with cluster, Client(cluster) as client:
+            yield client
