@@ -73,7 +73,8 @@ def measure(
 
 def _rate(said: list[dict[str, Any]], loop: str, images: int) -> float:
     """From the first process's start to the last one's end; one clock on one machine."""
-    return images / (max(one[loop][1] for one in said) - min(one[loop][0] for one in said))
+    took: float = max(one[loop][1] for one in said) - min(one[loop][0] for one in said)
+    return images / took
 
 
 def _process(work: Work, barrier: Any, answers: Any) -> None:

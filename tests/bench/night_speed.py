@@ -139,7 +139,8 @@ def _settings(
 
 
 def _median(rounds: list[Round], workers: int, name: str) -> float:
-    return statistics.median(getattr(one, name) for one in rounds if one.workers == workers)
+    found: float = statistics.median(getattr(one, name) for one in rounds if one.workers == workers)
+    return found
 
 
 def _rounded(values: dict[str, Any]) -> dict[str, Any]:

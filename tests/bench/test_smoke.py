@@ -10,7 +10,9 @@ from pathlib import Path
 
 def test_night_speed_measures_a_small_night(tmp_path: Path) -> None:
     words = "--images 60 --rounds 1 --workers 1 --bundle fake --goal 0 --out".split()
-    subprocess.run([sys.executable, "-m", "tests.bench.night_speed", *words, tmp_path], check=True, timeout=120)
+    subprocess.run(
+        [sys.executable, "-m", "tests.bench.night_speed", *words, tmp_path], check=True, timeout=120
+    )
     said = json.loads((tmp_path / "night_speed.json").read_text())
     assert [one["workers"] for one in said["rounds"]] == [1]
     assert said["rounds"][0]["night"] > 0
