@@ -50,6 +50,8 @@ def sweep(ledger: Ledger, archive: ObjectStore, run: Run, *, older_than: timedel
 def _remove(ledger: Ledger, archive: ObjectStore, run: Run, orphan: ObjectInfo) -> bool:
     with ledger.write() as connection:
         leases.check(connection, run.lease)
+        if _named_now(connection, orphan.key):
+            return False
         subject = {"path": orphan.key, "bytes": orphan.size}
         audit_log.append(connection, run.event("orphan.swept", subject=subject, reason_code="uncommitted"))
     with ledger.write() as connection:
