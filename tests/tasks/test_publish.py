@@ -1,0 +1,106 @@
+"""The manifest says what the ledger says, and nothing that merely lies in the store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from fwd2bot_core.tokens.manifest import read_manifest
+from infra.installation import Installation
+from infra.tables import shards
+from tasks.publish import pointer_path, publish
+from tests.houses import COLLECTION, night
+from tests.tasks.steps import committed, compressed, planned, rows
+
+BuildHouse = Callable[..., Installation]
+Photos = Callable[..., list[Path]]
+
+
+def do_publish(house: Installation) -> str:
+    return publish(house.ledger, house.archive, COLLECTION, house.spec)
+
+
+def test_the_manifest_lists_what_is_committed_and_no_orphan(
+    house: BuildHouse, photos: Photos, tmp_path: Path
+) -> None:
+    photos(60)
+    installation = house()
+    run, _, found = planned(installation)
+    committed(installation, run, found[:2])
+    compressed(installation, found[2])  # written, not committed
+    pointer = do_publish(installation)
+    assert pointer == pointer_path(COLLECTION, installation.spec)
+    manifest = read_manifest(installation.archive.read(pointer))
+    said = [(s.path, s.sha256, s.bytes, s.rows) for s in manifest.shards]
+    assert said == sorted((row.path, row.sha256, row.bytes, row.rows) for row in rows(installation, shards))
+    assert len(said) == 2
+    assert (manifest.rows, manifest.collection) == (40, COLLECTION)
+    assert manifest.compressor.fingerprint == installation.spec.fingerprint
+    assert manifest.root == str(tmp_path / "archive")
+
+
+def test_generations_grow_and_old_ones_stay(house: BuildHouse, photos: Photos) -> None:
+    photos(40)
+    installation = house()
+    run, _, found = planned(installation)
+    generations = []
+    for batch in found:
+        committed(installation, run, [batch])
+        generations.append(read_manifest(installation.archive.read(do_publish(installation))).generation)
+    assert generations == sorted(set(generations))
+    folder = pointer_path(COLLECTION, installation.spec).rpartition("/")[0]
+    kept = {entry.key.rpartition("/")[2] for entry in installation.archive.list(folder)}
+    assert kept == {"latest.json", *(f"{number:012d}.json" for number in generations)}
+    older = read_manifest(installation.archive.read(f"{folder}/{generations[0]:012d}.json"))
+    assert older.rows == 20
+
+
+def test_it_can_be_rebuilt_from_the_ledger(house: BuildHouse, photos: Photos) -> None:
+    photos(10)
+    installation = house()
+    night(installation)
+    archive = installation.archive
+    before = {entry.key: archive.read(entry.key) for entry in archive.list("manifests/")}
+    for entry in list(archive.list("manifests/")):
+        archive.delete_version(entry)
+    do_publish(installation)
+    assert {entry.key: archive.read(entry.key) for entry in archive.list("manifests/")} == before
+
+
+def test_publishing_again_after_a_crash_between_the_two_writes(house: BuildHouse, photos: Photos) -> None:
+    photos(10)
+    installation = house()
+    night(installation)
+    pointer = pointer_path(COLLECTION, installation.spec)
+    whole = installation.archive.read(pointer)
+    installation.archive.delete_version(installation.archive.stat(pointer))
+    assert installation.archive.read(do_publish(installation)) == whole
+
+
+def test_before_the_first_commit_it_is_empty(house: BuildHouse) -> None:
+    installation = house()
+    manifest = read_manifest(installation.archive.read(do_publish(installation)))
+    assert (manifest.rows, manifest.shards) == (0, ())
+
+
+def test_duckdb_reads_a_night_from_the_manifest_alone(
+    house: BuildHouse, photos: Photos, tmp_path: Path
+) -> None:
+    from fwd2bot_core.tokens.manifest import DUCKDB
+
+    photos(25)
+    installation = house()
+    night(installation)
+    pointer = tmp_path / "archive" / pointer_path(COLLECTION, installation.spec)
+    with duckdb.connect() as connection:
+        found = connection.execute(DUCKDB.format(manifest=pointer)).fetchall()
+    assert {row[0] for row in found} == {f"{number:04}.jpg" for number in range(25)}
+    assert {len(row[3]) for row in found} == {installation.spec.token_bytes}
+
+
+@pytest.mark.parametrize("name", ["line-1", "Line_1.a"])
+def test_each_collection_has_a_pointer_of_its_own(house: BuildHouse, name: str) -> None:
+    assert pointer_path(name, house().spec).startswith(f"manifests/{name}/compressor=")
