@@ -147,6 +147,9 @@ def _totals(connection: sa.Connection) -> list[dict[str, Any]]:
 
 
 def _open_failures(connection: sa.Connection) -> list[dict[str, Any]]:
+    """Images that are not compressed, by the reason of their last try."""
+    image = (failures.c.object_version_id, failures.c.compressor_id)
+    last_tries = sa.select(sa.func.max(failures.c.id)).group_by(*image)
     rows = connection.execute(
         sa.select(collections.c.name.label("collection"), failures.c.reason, sa.func.count().label("images"))
         .join(object_versions, object_versions.c.id == failures.c.object_version_id)
@@ -156,11 +159,14 @@ def _open_failures(connection: sa.Connection) -> list[dict[str, Any]]:
             sa.and_(
                 work.c.object_version_id == failures.c.object_version_id,
                 work.c.compressor_id == failures.c.compressor_id,
-                work.c.batch_id == failures.c.batch_id,
                 work.c.state == "failed",
             ),
         )
-        .where(failures.c.resolved_at.is_(None), object_versions.c.superseded_at.is_(None))
+        .where(
+            failures.c.id.in_(last_tries),
+            failures.c.resolved_at.is_(None),
+            object_versions.c.superseded_at.is_(None),
+        )
         .group_by(collections.c.name, failures.c.reason)
         .order_by(collections.c.name, failures.c.reason)
     )

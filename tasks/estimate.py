@@ -55,7 +55,7 @@ def estimate(house: Installation, collection: str | None) -> Estimate:
     found = discover(house.ledger, house.originals(name), collection_id, source.prefix, dry=True)
     with house.ledger.read() as connection:
         waiting, waiting_bytes = _waiting(connection, collection_id, compressor_id)
-        resumed, resumed_bytes = _resumed(connection, collection_id, compressor_id)
+        left = _left_behind(connection, collection_id, compressor_id)
         per_image, stored_from = _stored(connection, house, compressor_id)
         rate, rate_from = _rate(connection, compressor_id)
         again = 0
@@ -66,7 +66,7 @@ def estimate(house: Installation, collection: str | None) -> Estimate:
         name,
         found,
         (waiting, waiting_bytes),
-        (resumed, resumed_bytes),
+        left,
         again,
         (per_image, stored_from),
         (rate, rate_from),
@@ -78,24 +78,24 @@ def _assemble(
     name: str,
     found: Discovery,
     waiting: tuple[int, int],
-    resumed: tuple[int, int],
+    left: tuple[int, int, int],
     again: int,
     stored: tuple[float, str],
     rate: tuple[float | None, str],
 ) -> Estimate:
     fresh = found.new + waiting[0]
-    images = fresh + resumed[0]
+    images = fresh + left[0]
     size = batch_size(fresh, house.settings)
     return Estimate(
         collection=name,
         compressor=house.spec.short,
         listed=found.listed,
         images=images,
-        bytes=found.new_bytes + waiting[1] + resumed[1],
+        bytes=found.new_bytes + waiting[1] + left[1],
         new=found.new,
-        resumed=resumed[0],
+        resumed=left[0],
         failed=again,
-        batches=-(-fresh // size),
+        batches=-(-fresh // size) + left[2],
         batch_size=size,
         stored_bytes=round(images * stored[0]),
         stored_from=stored[1],
@@ -118,20 +118,22 @@ def _waiting(
     return (0, 0) if collection_id is None else _count(connection, unclaimed(collection_id, compressor_id))
 
 
-def _resumed(
+def _left_behind(
     connection: sa.Connection, collection_id: int | None, compressor_id: int | None
-) -> tuple[int, int]:
+) -> tuple[int, int, int]:
+    """Images, bytes and batches that a night would resume."""
     row = connection.execute(
         sa.select(
             sa.func.coalesce(sa.func.sum(batches.c.units), 0),
             sa.func.coalesce(sa.func.sum(batches.c.bytes), 0),
+            sa.func.count(),
         ).where(
             batches.c.collection_id == collection_id,
             batches.c.compressor_id == compressor_id,
             batches.c.state == BatchState.PLANNED,
         )
     ).one()
-    return int(row[0]), int(row[1])
+    return int(row[0]), int(row[1]), int(row[2])
 
 
 def _stored(connection: sa.Connection, house: Installation, compressor_id: int | None) -> tuple[float, str]:
