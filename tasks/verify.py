@@ -13,9 +13,10 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
+from fwd2bot_core.audit.canonical import parse
 from fwd2bot_core.audit.merkle import leaf_hash
 from fwd2bot_core.audit.segment import read_segment, verify_subroot
-from fwd2bot_core.errors import IntegrityError, StoreError
+from fwd2bot_core.errors import IntegrityError, StoreError, StoreUnreachable
 from fwd2bot_core.tokens.shard import read_rows, read_spec
 from infra.database import Ledger
 from infra.objects import ObjectStore
@@ -46,7 +47,10 @@ class Scrub:
 def verify(
     ledger: Ledger, archive: ObjectStore, *, progress: Callable[[int, int], None] = lambda *_: None
 ) -> Scrub:
-    """Check everything that is committed; ``progress`` is told objects done and objects in all."""
+    """Check everything that is committed; ``progress`` is told objects done and objects in all.
+
+    Raises ``StoreUnreachable`` and ``LedgerError``: what cannot be asked is not known to be damaged.
+    """
     scrub = Scrub()
     targets = _targets(ledger)
     for done, (kind, row) in enumerate(targets, start=1):
@@ -54,6 +58,8 @@ def verify(
             data = archive.read(row.path)
             scrub.bytes += len(data)
             _CHECKS[kind](row, data)
+        except StoreUnreachable:
+            raise  # it says nothing about what is stored
         except (IntegrityError, StoreError) as error:
             scrub.findings += (Finding(kind, row.path, str(error)),)
         scrub.objects += 1
@@ -103,7 +109,7 @@ _CHECKS = {"shard": _check_shard, "segment": _check_segment}
 
 
 def _bad_events(ledger: Ledger, scrub: Scrub) -> Iterator[Finding]:
-    """Gaps in the numbers, and bodies that no longer give their leaf hash."""
+    """Gaps in the numbers, and bodies that give another leaf hash or number than their row."""
     with ledger.read() as connection:
         size = connection.execute(sa.select(audit_head.c.size)).scalar_one()
         expected = 0
@@ -115,9 +121,19 @@ def _bad_events(ledger: Ledger, scrub: Scrub) -> Iterator[Finding]:
         for row in rows:
             if row.seq != expected:
                 yield Finding("event", str(expected), f"missing: the log goes on at {row.seq}")
-            if leaf_hash(row.body) != row.leaf:
-                yield Finding("event", str(row.seq), "its body does not give its leaf hash")
+            if problem := _bad_event(row):
+                yield Finding("event", str(row.seq), problem)
             expected = row.seq + 1
             scrub.events += 1
         if expected != size:
             yield Finding("event", str(expected), f"the log's head says {size} events")
+
+
+def _bad_event(row: sa.Row) -> str | None:  # type: ignore[type-arg]
+    if leaf_hash(row.body) != row.leaf:
+        return "its body does not give its leaf hash"
+    try:
+        said = parse(row.body).get("seq")
+    except IntegrityError as error:
+        return str(error)
+    return None if said == row.seq else f"its body says that it is number {said}"
