@@ -1,0 +1,231 @@
+"""A run's beginning and end, its summary, and the retry of what failed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from fwd2bot_core.audit.canonical import parse
+from fwd2bot_core.errors import ExitCode, LeaseHeld
+from infra import archive, audit_log
+from infra.installation import Installation
+from infra.tables import audit_events, collections, failures, leases, object_versions, runs, summaries
+from tasks import runs as the_runs
+from tasks.summary import NightSummary, count
+from tests.houses import COLLECTION, compressed_once, night, tiny_jpeg
+from tests.tasks.steps import begin, committed, die_with_the_process, planned, rows
+
+BuildHouse = Callable[..., Installation]
+Photos = Callable[..., list[Path]]
+
+
+def events(house: Installation) -> list[dict[str, object]]:
+    return [
+        parse(row.body) for row in rows(house, sa.select(audit_events.c.body).order_by(audit_events.c.seq))
+    ]
+
+
+def test_a_run_is_written_down_before_it_does_anything(house: BuildHouse) -> None:
+    installation = house()
+    run = begin(installation)
+    (row,) = rows(installation, runs)
+    assert (row.id, row.kind, row.state, row.fencing) == (run.id, "night", "running", 1)
+    assert [event["type"] for event in events(installation)] == ["run.started"]
+    assert rows(installation, leases)[0].run_id == run.id
+
+
+def test_the_night_is_the_date_in_its_zone(house: BuildHouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audit_log, "now", lambda: datetime(2026, 11, 24, 16, 30, tzinfo=UTC))
+    tokyo = the_runs.begin(house(night={"zone": "Asia/Tokyo"}), COLLECTION)
+    assert tokyo.night.isoformat() == "2026-11-25"
+
+
+def test_a_second_run_is_refused_and_leaves_no_trace(house: BuildHouse) -> None:
+    installation = house()
+    begin(installation)
+    with pytest.raises(LeaseHeld):
+        begin(installation)
+    assert len(rows(installation, runs)) == len(events(installation)) == 1
+
+
+def test_a_run_that_takes_over_says_whose_place_it_took(house: BuildHouse) -> None:
+    installation = house()
+    first = begin(installation)
+    die_with_the_process(installation)
+    second = begin(installation)
+    states = {row.id: (row.state, row.message) for row in rows(installation, runs)}
+    assert states[first.id] == ("abandoned", f"its process died; {second.id} took over")
+    assert states[second.id][0] == "running"
+    taken = next(event for event in events(installation) if event["type"] == "run.taken-over")
+    assert taken["subject"] == {"run_id": first.id}
+    the_runs.fail(installation, first, RuntimeError("too late"))  # the old one wakes up: nothing changes
+    assert {row.id: row.state for row in rows(installation, runs)} == {
+        first.id: "abandoned",
+        second.id: "running",
+    }
+
+
+def test_a_failed_run_gives_the_lease_back_and_says_why(house: BuildHouse) -> None:
+    installation = house()
+    run = begin(installation)
+    the_runs.fail(installation, run, RuntimeError("disk full"))
+    (row,) = rows(installation, runs)
+    assert (row.state, row.message) == ("failed", "RuntimeError: disk full")
+    assert events(installation)[-1]["reason_code"] == "RuntimeError"
+    assert rows(installation, leases)[0].run_id is None
+
+
+def test_a_collection_that_moved_keeps_its_number(house: BuildHouse, tmp_path: Path) -> None:
+    begin(house())
+    die_with_the_process(house())
+    (tmp_path / "moved").mkdir()
+    moved = house(**{f"collections.{COLLECTION}": {"originals": "moved"}})
+    begin(moved)
+    (row,) = rows(moved, collections)
+    assert row.originals == (tmp_path / "moved").as_uri()
+
+
+def summary(**values: object) -> NightSummary:
+    return NightSummary(
+        run_id="r", collection="c", kind="night", night="2026-11-24", compressor="f", **values
+    )  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("values", "state", "code"),
+    [
+        ({}, "completed", ExitCode.OK),
+        ({"compressed": 5}, "completed", ExitCode.OK),
+        ({"compressed": 5, "failed": 1}, "partly_failed", ExitCode.PARTLY_FAILED),
+        ({"compressed": 5, "left": 1}, "partly_failed", ExitCode.PARTLY_FAILED),
+        ({"failed": 1}, "partly_failed", ExitCode.PARTLY_FAILED),
+        ({"left": 1}, "failed", ExitCode.FAILED),
+        ({"left": 1, "broken": ["IntegrityError: x"]}, "failed", ExitCode.INTEGRITY),
+    ],
+)
+def test_only_a_night_that_did_everything_is_completed(
+    values: dict[str, object], state: str, code: ExitCode
+) -> None:
+    made = summary(**values)
+    assert (str(made.state), made.exit_code) == (state, code)
+
+
+def test_figures_that_do_not_exist_are_zero() -> None:
+    assert (summary().ratio, summary().images_per_second) == (0.0, 0.0)
+    assert summary(listed=3).message == "nothing new among 3 images of c"
+
+
+def test_a_summary_is_counted_from_the_ledger(house: BuildHouse, photos: Photos) -> None:
+    made = photos(50)
+    made[7].write_bytes(b"broken")
+    installation = house()
+    run, _, found = planned(installation)
+    receipts = committed(installation, run, found[:2])
+    said = count(installation.ledger, run.id)
+    assert (said["compressed"], said["failed"], said["left"], said["shards"]) == (
+        sum(r.shard.rows for r in receipts if r.shard),
+        sum(image.reject is not None for r in receipts for image in r.images),
+        10,
+        2,
+    )
+    assert said["bytes_in"] == sum(r.bytes_in for r in receipts)
+    assert said["bytes_out"] == sum(r.bytes_out for r in receipts)
+    assert said["stage_seconds"]["forward"] == pytest.approx(
+        sum(r.stages.forward for r in receipts), abs=0.01
+    )
+
+
+def test_the_same_summary_is_in_the_ledger_and_on_the_screen(house: BuildHouse, photos: Photos) -> None:
+    photos(5)[1].write_bytes(b"broken")
+    installation = house()
+    made = night(installation)
+    (row,) = rows(installation, runs)
+    assert json.loads(row.summary) == made.to_dict()
+    assert row.message == made.message == "4 compressed, 1 failed (not_an_image 1)"
+    assert [(f.key, f.reason) for f in made.failures] == [("0001.jpg", "not_an_image")]
+
+
+def test_a_retry_takes_what_failed_and_leaves_what_still_fails(house: BuildHouse, photos: Photos) -> None:
+    made = photos(6)
+    made[1].write_bytes(b"broken for good")
+    mended = made[2].read_bytes()
+    made[2].unlink()
+    made[2].symlink_to(made[0].parent / "not mounted")
+    installation = house()
+    first = night(installation)
+    assert (first.compressed, first.failed) == (4, 2)
+    before = rows(installation, failures)
+
+    made[2].unlink()
+    made[2].write_bytes(mended)
+    second = night(installation)  # the mended file is another version: a night takes it
+    assert (second.new, second.compressed) == (1, 1)
+    again = night(installation, "retry")
+    assert (again.compressed, again.failed, again.kind) == (0, 1, "retry")
+    of_broken = [
+        row
+        for row in rows(installation, failures)
+        if row.object_version_id == next(f.object_version_id for f in before if f.reason == "not_an_image")
+    ]
+    assert [(row.run_id, row.resolved_at) for row in of_broken] == [
+        (first.run_id, None),
+        (again.run_id, None),
+    ]
+
+
+def test_a_retry_of_the_same_version_resolves_its_failure(
+    house: BuildHouse, photos: Photos, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from fwd2bot_core.errors import ObjectForbidden
+    from infra.objects.file import FileStore
+
+    photos(5)
+    installation = house()
+    plain_read = FileStore.read
+
+    def forbid(store: FileStore, key: str, *, identity: str | None = None) -> bytes:
+        if key in {"0001.jpg", "0003.jpg"}:
+            raise ObjectForbidden(f"{key} may not be read")
+        return plain_read(store, key, identity=identity)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(FileStore, "read", forbid)
+        assert night(installation).failed == 2
+    assert night(installation).compressed == 0  # a night does not try again by itself
+    retried = night(installation, "retry")
+    assert (retried.compressed, retried.failed) == (2, 0)
+    assert all(row.resolved_at is not None for row in rows(installation, failures))
+    assert len(rows(installation, failures)) == 2
+    assert compressed_once(installation) == 5
+    assert night(installation, "retry").compressed == 0
+
+
+def test_an_image_that_fails_again_and_again_is_one_open_failure(house: BuildHouse, photos: Photos) -> None:
+    photos(3)[1].write_bytes(b"broken")
+    installation = house()
+    night(installation)
+    for _ in range(2):
+        night(installation, "retry")
+    assert len(rows(installation, failures)) == 3
+    assert archive.status(installation)["failures"] == [
+        {"collection": COLLECTION, "reason": "not_an_image", "images": 1}
+    ]
+
+
+def test_a_key_overwritten_after_it_failed_is_not_retried(house: BuildHouse, photos: Photos) -> None:
+    made = photos(3)
+    made[1].write_bytes(b"broken")
+    installation = house()
+    night(installation)
+    made[1].write_bytes(tiny_jpeg(300))
+    assert night(installation).compressed == 1
+    assert night(installation, "retry").failed == 0
+    assert archive.status(installation)["failures"] == []
+    assert compressed_once(installation) == 3
+    assert len(rows(installation, object_versions)) == 4
+    assert len(rows(installation, summaries)) == 3
