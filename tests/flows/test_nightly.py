@@ -1,0 +1,278 @@
+"""A whole night in this process: from photos in a folder to answers from stored tokens."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import sqlalchemy as sa
+
+from flows.nightly import run_night
+from flows.screens import SilentScreen
+from fwd2bot_core.compressor.fake import FakeCompressor
+from fwd2bot_core.errors import ExitCode, LeaseHeld, NotInArchive, StoreUnreachable
+from infra import archive
+from infra.installation import Installation
+from infra.tables import RunState, audit_events, leases, object_versions, runs
+from tasks.discover import Discovery
+from tasks.plan import Plan
+from tasks.runs import begin
+from tasks.summary import NightSummary
+from tasks.verify import verify
+from tests.houses import COLLECTION, command, compressed_once, fwd2bot, night, tiny_jpeg
+from tests.tasks.steps import rows
+
+BuildHouse = Callable[..., Installation]
+Photos = Callable[..., list[Path]]
+
+
+class Watching:
+    """A screen that remembers."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+        self.images = 0
+
+    def discovered(self, found: Discovery) -> None:
+        self.said.append(f"discovered {found.new}")
+
+    def planned(self, plan: Plan) -> None:
+        self.said.append(f"planned {plan.images}")
+
+    def starting(self, what: str) -> None:
+        self.said.append(f"starting {what}")
+
+    def advanced(self, images: int) -> None:
+        self.images += images
+
+    def finished(self, summary: NightSummary) -> None:
+        self.said.append(f"finished {summary.state}")
+
+
+def test_every_photo_becomes_tokens_that_answer_without_it(house: BuildHouse, photos: Photos) -> None:
+    made = photos(45)
+    installation = house()
+    screen = Watching()
+    summary = run_night(installation.settings, COLLECTION, screen)
+    assert (summary.state, summary.exit_code) == (RunState.COMPLETED, ExitCode.OK)
+    assert (summary.listed, summary.new, summary.compressed, summary.shards) == (45, 45, 45, 3)
+    assert summary.bytes_in == sum(path.stat().st_size for path in made)
+    assert screen.images == 45
+    assert [said for said in screen.said if "starting" not in said] == [
+        "discovered 45",
+        "planned 45",
+        "finished completed",
+    ]
+    assert compressed_once(installation) == 45
+    assert verify(installation.ledger, installation.archive).findings == ()
+
+    fake = FakeCompressor()
+    for number, path in enumerate(made):
+        expected = fake.compress([fake.prepare(tiny_jpeg(number))]).tokens[0]
+        path.unlink()  # from here on only the archive is there
+        stored = archive.locate(installation, path.name)
+        assert np.array_equal(archive.tokens(installation, stored), expected)
+    where, answer = archive.ask(installation, "0007.jpg", "what is it ?")
+    assert where.collection == COLLECTION
+    assert answer == fake.answer(archive.tokens(installation, where), "what is it ?")
+
+
+def test_a_night_without_news_starts_no_workers_and_says_so(
+    house: BuildHouse, photos: Photos, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos(5)
+    installation = house()
+    night(installation)
+    kept = {entry.key: entry for entry in installation.archive.list("tokens/")}
+    screen = Watching()
+    summary = run_night(installation.settings, None, screen)
+    assert (summary.state, summary.new, summary.compressed) == (RunState.COMPLETED, 0, 0)
+    assert summary.message == f"nothing new among 5 images of {COLLECTION}"
+    assert not [said for said in screen.said if "starting" in said]
+    assert {entry.key: entry for entry in installation.archive.list("tokens/")} == kept
+
+
+def test_only_what_was_added_is_compressed(house: BuildHouse, photos: Photos) -> None:
+    photos(20)
+    installation = house()
+    night(installation)
+    photos(5, start=100)
+    summary = night(installation)
+    assert (summary.listed, summary.new, summary.compressed) == (25, 5, 5)
+    assert compressed_once(installation) == 25
+
+
+def test_an_overwritten_photo_is_compressed_anew_and_both_versions_are_told(
+    house: BuildHouse, photos: Photos
+) -> None:
+    made = photos(3)
+    installation = house()
+    night(installation)
+    made[1].write_bytes(tiny_jpeg(500))
+    summary = night(installation)
+    assert (summary.new, summary.superseded, summary.compressed) == (1, 1, 1)
+    old, new = archive.life(installation, "0001.jpg")
+    assert old["superseded_at"] is not None
+    assert new["superseded_at"] is None
+    assert old["sha256"] != new["sha256"]
+    for version in (old, new):
+        assert len(version["summaries"]) == len(version["audit"]) == 1
+        assert version["audit"][0]["outcome"] == "compressed"
+    assert archive.locate(installation, "0001.jpg").shard == new["summaries"][0]["path"]
+    assert archive.life(installation, new["sha256"][:12]) == [new]
+
+
+def test_a_night_in_which_some_images_fail_names_them_and_commits_the_others(
+    house: BuildHouse, photos: Photos
+) -> None:
+    made = photos(10)
+    made[2].write_bytes(b"")
+    made[5].write_bytes(b"no picture")
+    installation = house()
+    summary = night(installation)
+    assert (summary.state, summary.exit_code) == (RunState.PARTLY_FAILED, ExitCode.PARTLY_FAILED)
+    assert (summary.compressed, summary.failed) == (8, 2)
+    assert {(failure.key, failure.reason) for failure in summary.failures} == {
+        ("0002.jpg", "empty"),
+        ("0005.jpg", "not_an_image"),
+    }
+    (version,) = archive.life(installation, "0005.jpg")
+    assert [failure["reason"] for failure in version["failures"]] == ["not_an_image"]
+    assert version["audit"][0]["outcome"] == "rejected"
+    with pytest.raises(NotInArchive, match="no committed tokens"):
+        archive.locate(installation, "0005.jpg")
+    assert verify(installation.ledger, installation.archive).findings == ()
+
+
+def test_a_photo_that_moves_away_while_the_night_runs_is_named(house: BuildHouse, photos: Photos) -> None:
+    made = photos(30)
+    installation = house()
+
+    class Thief(SilentScreen):
+        def planned(self, plan: Plan) -> None:
+            made[0].unlink()
+            made[1].write_bytes(tiny_jpeg(600) + b"\0")
+
+    summary = run_night(installation.settings, None, Thief())
+    assert {(failure.key, failure.reason) for failure in summary.failures} == {
+        ("0000.jpg", "vanished"),
+        ("0001.jpg", "changed"),
+    }
+    assert summary.compressed == 28
+    assert night(installation).compressed == 1  # what 0001.jpg holds now
+
+
+def test_a_disk_that_goes_away_costs_no_image_and_the_next_night_completes(
+    house: BuildHouse, photos: Photos, tmp_path: Path
+) -> None:
+    photos(30)
+    installation = house()
+
+    class Unmount(SilentScreen):
+        def planned(self, plan: Plan) -> None:
+            (tmp_path / "photos").rename(tmp_path / "unmounted")
+
+    summary = run_night(installation.settings, None, Unmount())
+    assert (summary.state, summary.exit_code) == (RunState.FAILED, ExitCode.FAILED)
+    assert (summary.compressed, summary.failed, summary.left) == (0, 0, 30)
+    assert "StoreUnreachable" in summary.broken[0]
+    (tmp_path / "unmounted").rename(tmp_path / "photos")
+    assert night(installation).compressed == 30
+    assert compressed_once(installation) == 30
+
+
+def test_originals_that_are_not_there_fail_the_night_and_free_the_slot(
+    house: BuildHouse, tmp_path: Path
+) -> None:
+    installation = house()
+    (tmp_path / "photos").rmdir()
+    with pytest.raises(StoreUnreachable):
+        night(installation)
+    (run,) = rows(installation, runs)
+    assert run.state == "failed"
+    assert rows(installation, leases)[0].run_id is None
+
+
+def test_a_night_that_is_interrupted_frees_the_slot_and_is_resumed(house: BuildHouse, photos: Photos) -> None:
+    photos(45)
+    installation = house()
+
+    class Interrupt(SilentScreen):
+        def advanced(self, images: int) -> None:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_night(installation.settings, None, Interrupt())
+    summary = night(installation)
+    assert (summary.resumed_batches, summary.compressed) == (2, 25)
+    assert compressed_once(installation) == 45
+
+
+def test_a_night_beside_another_of_the_same_collection_is_refused(house: BuildHouse, photos: Photos) -> None:
+    photos(3)
+    installation = house()
+    begin(installation, COLLECTION)
+    with pytest.raises(LeaseHeld):
+        night(installation)
+    assert rows(installation, object_versions) == []
+
+
+def test_two_collections_may_run_at_the_same_time(house: BuildHouse, photos: Photos, tmp_path: Path) -> None:
+    photos(3)
+    (tmp_path / "others").mkdir()
+    (tmp_path / "others" / "0000.jpg").write_bytes(tiny_jpeg(0))
+    installation = house(**{"collections.line-2": {"originals": "others"}})
+    begin(installation, COLLECTION)
+    summary = run_night(installation.settings, "line-2", SilentScreen())
+    assert summary.compressed == 1
+
+
+def test_two_nights_at_once_one_works_and_the_other_says_why_not(
+    house: BuildHouse, photos: Photos, tmp_path: Path
+) -> None:
+    photos(200)
+    installation = house()
+    installation.ledger.name  # noqa: B018  (made and migrated before the two start)
+    arguments = ("night", "--direct", "--config", tmp_path / "fwd2bot.toml")
+    first = subprocess.Popen(command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while not rows(installation, leases):
+        threading.Event().wait(0.005)
+    first.send_signal(signal.SIGSTOP)  # so that it surely still works while the second one asks
+    second = fwd2bot(*arguments)
+    first.send_signal(signal.SIGCONT)
+    out, err = first.communicate(timeout=60)
+    assert (first.returncode, err) == (0, "")
+    assert "200 compressed" in out
+    assert second.returncode == ExitCode.FAILED
+    assert re.search(
+        rf"^fwd2bot: run night-\S+ \(process {first.pid} on \S+, last heard of \d+ s ago\) is working on "
+        rf"collection:{COLLECTION}\. Wait for it",
+        second.stderr,
+    )
+    assert "Traceback" not in second.stderr
+    assert compressed_once(installation) == 200
+
+
+def test_two_first_nights_on_a_fresh_machine_do_not_spoil_each_other(
+    house: BuildHouse, photos: Photos, tmp_path: Path
+) -> None:
+    photos(40)
+    installation = house()
+    arguments = command("night", "--direct", "--config", tmp_path / "fwd2bot.toml")
+    started = [
+        subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in "ab"
+    ]
+    ended = [(*process.communicate(timeout=60), process.returncode) for process in started]
+    codes = sorted(code for _, _, code in ended)
+    assert codes in ([0, 0], [0, 1])  # one after the other, or one refused
+    assert all("is working on" in err for _, err, code in ended if code == 1)
+    assert compressed_once(installation) == 40
+    assert (
+        len(rows(installation, sa.select(audit_events).where(audit_events.c.type == "batch.committed"))) == 2
+    )
