@@ -52,6 +52,8 @@ def prefect_night(
 ) -> NightSummary:
     """The night as a flow run; on the server of PREFECT_API_URL, or on a private one for its duration."""
     prepare_environment(settings)
+    # The command says itself how it ended, in one sentence; the server keeps Prefect's own words.
+    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
     from flows.prefect_night import night, watching
 
     keeper = _Keeper(screen)
