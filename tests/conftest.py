@@ -52,18 +52,3 @@ def house(tmp_path: Path) -> Iterator[Callable[..., Installation]]:
     for installation in made:
         if "ledger" in installation.__dict__:
             installation.ledger.close()
-
-
-@pytest.fixture
-def prefect_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Prefect's own records in a folder of the test; nothing is sent anywhere."""
-    home = tmp_path / "prefect"
-    for name, value in {
-        "PREFECT_HOME": str(home),
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "PREFECT_LOGGING_LEVEL": "ERROR",
-        "DO_NOT_TRACK": "1",
-    }.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.delenv("PREFECT_API_URL", raising=False)
-    return home
