@@ -16,7 +16,7 @@ from typing import Any, Protocol, TypeVar
 
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
 
-from fwd2bot_core.errors import ClusterError
+from fwd2bot_core.errors import ClusterError, CompressorError
 from fwd2bot_core.work import Batch, Receipt
 from infra.settings import ExecutionSettings
 from infra.worker import WorkerConfig, compress_batch, load_compressor
@@ -130,14 +130,17 @@ def _attempt(batch: Batch, result: Callable[[], Receipt]) -> Outcome:
 def make_executor(settings: ExecutionSettings, config: WorkerConfig) -> Iterator[Executor]:
     """The executor that the settings name, with its workers up and the compressor loaded on each.
 
-    Raises ``ClusterError`` when a worker cannot load it.
+    Raises ``ClusterError`` when a worker cannot load it, ``CompressorError`` when nobody could.
     """
     if settings.executor == "inline":
+        load_compressor(config)
         yield InlineExecutor(config)
         return
     with _local_cluster(settings) as client:
         try:
             _patiently(lambda: _load_on_all(client, config, settings.workers))
+        except CompressorError:
+            raise
         except Exception as error:
             raise ClusterError(f"a worker could not load compressor {config.bundle!r}: {error}") from error
         yield DaskExecutor(client, config, settings.workers)
@@ -162,6 +165,7 @@ _DASK_SETTINGS = {
     "distributed.scheduler.worker-ttl": "15m",
     "distributed.deploy.lost-worker-timeout": "30m",
     "distributed.worker.daemon": True,  # workers end with the driver, also when it is killed
+    "distributed.nanny.pre-spawn-environ.DASK_LOGGING__DISTRIBUTED": "critical",  # what they log, we say
 }
 
 
