@@ -15,6 +15,7 @@ from cyclopts import App, CycloptsError, Parameter
 
 from fwd2bot_core import __version__
 from fwd2bot_core.errors import ExitCode, Fwd2BotError, SettingsError
+from tasks.units import visible
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 app = App(
     name="fwd2bot",
     version=__version__,
+    suppress_keyboard_interrupt=False,
     help="Turn inspection photos into summary tokens every night, and account for each one.\n\n"
     "Exit codes: 0 ok, 1 failed, 2 usage, 3 partly failed, 4 blocked by policy, 5 integrity.",
 )
@@ -369,7 +371,7 @@ def main(arguments: list[str] | None = None) -> None:
     except CycloptsError:
         sys.exit(ExitCode.USAGE)  # cyclopts has printed what is wrong
     except Fwd2BotError as error:
-        print(f"fwd2bot: {error}", file=sys.stderr)
+        print(f"fwd2bot: {visible(str(error))}", file=sys.stderr)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         print("fwd2bot: interrupted; what was committed stays, run again to go on", file=sys.stderr)
