@@ -175,8 +175,9 @@ def test_a_disk_that_goes_away_costs_no_image_and_the_next_night_completes(
     installation = house()
 
     class Unmount(SilentScreen):
-        def planned(self, plan: Plan) -> None:
-            (tmp_path / "photos").rename(tmp_path / "unmounted")
+        def starting(self, what: str) -> None:
+            if what == "compression":
+                (tmp_path / "photos").rename(tmp_path / "unmounted")
 
     summary = run_night(installation.settings, None, Unmount())
     assert (summary.state, summary.exit_code) == (RunState.FAILED, ExitCode.FAILED)
