@@ -11,10 +11,15 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from distributed import WorkerPlugin
 
 import flows.nightly
+import infra.worker
+from flows.nightly import run_night
+from flows.screens import SilentScreen
 from fwd2bot_core.compressor.decode import DecodeLimits
 from fwd2bot_core.compressor.fake import FakeCompressor
+from fwd2bot_core.work import Unit
 from infra.crashpoints import DRIVER_STEPS, VARIABLE, WORKER_STEPS, reach
 from infra.executor import DaskExecutor, make_executor
 from infra.installation import Installation
@@ -147,6 +152,59 @@ def test_a_worker_that_is_killed_costs_nothing(
     assert len(pids & left) == 1  # one of the two died and was replaced
     assert (summary.state, summary.exit_code, summary.compressed) == (RunState.COMPLETED, 0, 60)
     assert_whole(installation, 60)
+
+
+class Poison(WorkerPlugin):
+    """One image that kills whichever worker reads it, each time, also a worker that has just started."""
+
+    name = "poison"
+    key = "0005.jpg"
+
+    def setup(self, worker: Any) -> None:
+        self._plain = infra.worker._fetch
+
+        def fetch(unit: Unit, *args: Any) -> Any:
+            if unit.key == self.key:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return self._plain(unit, *args)
+
+        infra.worker._fetch = fetch
+
+    def teardown(self, worker: Any) -> None:
+        infra.worker._fetch = self._plain
+
+
+def test_an_image_that_kills_every_worker_is_quarantined_alone(
+    house: BuildHouse, photos: Photos, on_dask: Any
+) -> None:
+    photos(8)
+    installation = house(night={"batch_size": 4, "smallest_batch": 4})
+    on_dask.register_plugin(Poison())
+    try:
+        summary = night(installation)
+    finally:
+        on_dask.wait_for_workers(2)
+        on_dask.unregister_worker_plugin("poison")
+    assert (summary.compressed, summary.failed, summary.left) == (7, 1, 0)
+    assert [(failure.key, failure.reason) for failure in summary.failures] == [(Poison.key, "killed_worker")]
+    assert verify(installation.ledger, installation.archive).findings == ()
+    assert night(installation, "retry").compressed == 1  # now that the poison is gone
+
+
+def test_a_batch_that_raises_on_a_worker_is_left_with_its_reason(
+    house: BuildHouse, photos: Photos, on_dask: Any, tmp_path: Path
+) -> None:
+    photos(20)
+    installation = house()
+
+    class Unmount(SilentScreen):
+        def starting(self, what: str) -> None:
+            if what == "compression":
+                (tmp_path / "photos").rename(tmp_path / "unmounted")
+
+    summary = run_night(installation.settings, None, Unmount())
+    assert (summary.compressed, summary.failed, summary.left) == (0, 0, 20)
+    assert summary.broken[0].startswith("StoreUnreachable: There is no folder")
 
 
 def test_workers_die_with_a_driver_that_was_killed_and_the_next_night_starts_its_own(
