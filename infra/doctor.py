@@ -50,7 +50,7 @@ def _archive(house: Installation) -> str:
     key, data = f"doctor/{secrets.token_hex(8)}", b"probe"
     made = house.archive.create(key, data)
     try:
-        house.archive.create(key, b"second")
+        made = house.archive.create(key, b"second")
     except ObjectExists:
         pass
     else:
