@@ -1,0 +1,106 @@
+"""What becomes of a batch, as the driver sees it; real workers are in tests/flows/test_crashes.py."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import infra.executor
+from fwd2bot_core.errors import BundleInvalid, ClusterError, StoreUnreachable
+from fwd2bot_core.work import Batch, Receipt
+from infra.executor import Broken, Died, Executor, Finished, InlineExecutor, make_executor
+from infra.installation import Installation
+from infra.settings import ExecutionSettings
+from infra.worker import WorkerConfig
+from tests.houses import COLLECTION
+from tests.tasks.steps import planned
+
+BuildHouse = Callable[..., Installation]
+Photos = Callable[..., list[Path]]
+
+
+@pytest.fixture
+def installation(house: BuildHouse, photos: Photos) -> Installation:
+    photos(45)
+    return house()
+
+
+@pytest.fixture
+def executor(installation: Installation) -> Executor:
+    return InlineExecutor(installation.worker_config(COLLECTION))
+
+
+class KilledWorker(Exception):
+    """As distributed names it; the executor does not import distributed to know it."""
+
+
+class NoValidWorkerError(Exception):
+    """As distributed names it."""
+
+
+def failing(error: Exception) -> Callable[[Batch, WorkerConfig], Receipt]:
+    def compress(batch: Batch, config: WorkerConfig) -> Receipt:
+        raise error
+
+    return compress
+
+
+def test_each_batch_has_one_outcome(installation: Installation, executor: Executor) -> None:
+    _, _, batches = planned(installation)
+    outcomes = list(executor.run(batches))
+    assert [outcome.batch for outcome in outcomes] == batches
+    for outcome in outcomes:
+        assert isinstance(outcome, Finished)
+        assert outcome.receipt.batch_id == outcome.batch.batch_id
+
+
+def test_batches_are_taken_one_at_a_time(installation: Installation, executor: Executor) -> None:
+    _, _, batches = planned(installation)
+    waiting = iter(batches)
+    running = executor.run(waiting)
+    next(running)
+    assert list(waiting) == batches[1:]
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (StoreUnreachable("down"), Broken),
+        (ValueError("a bug"), Broken),
+        (KilledWorker("batch", "tcp://1"), Died),
+    ],
+)
+def test_an_error_of_one_batch_is_an_outcome_and_the_others_run(
+    installation: Installation,
+    executor: Executor,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+    kind: type[Broken | Died],
+) -> None:
+    _, _, batches = planned(installation)
+    monkeypatch.setattr(infra.executor, "compress_batch", failing(error))
+    assert [type(outcome) for outcome in executor.run(batches)] == [kind] * len(batches)
+
+
+@pytest.mark.parametrize("error", [ClusterError("another bundle"), NoValidWorkerError("none")])
+def test_what_is_wrong_with_the_whole_cluster_is_raised(
+    installation: Installation, executor: Executor, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    _, _, batches = planned(installation)
+    monkeypatch.setattr(infra.executor, "compress_batch", failing(error))
+    with pytest.raises(ClusterError):
+        list(executor.run(batches))
+
+
+def test_a_compressor_that_cannot_be_loaded_is_said_before_any_batch_runs(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def damaged(config: WorkerConfig) -> str:
+        raise BundleInvalid("weights differ")
+
+    monkeypatch.setattr(infra.executor, "load_compressor", damaged)
+    config = installation.worker_config(COLLECTION)
+    with pytest.raises(BundleInvalid), make_executor(ExecutionSettings(executor="inline"), config):
+        raise AssertionError("it ran")
