@@ -48,7 +48,7 @@ counts when it carries the searched caption.
 ## How it was made
 
 `python -m fwd2bot_core.compressor.nano.train --work WORK --out BUNDLE --seed {origin[seed]}`, at commit
-`{origin[commit]}`, begun {origin[began]}, on {origin[machine]}, {origin[threads]} threads, shared with other
+`{origin[commit]}`{continued}, begun {origin[began]}, on {origin[machine]}, {origin[threads]} threads, shared with other
 work; torch {origin[torch]}, transformers {origin[transformers]}.
 
 | stage | steps of {batch} trays | of at most | minutes | of at most |
@@ -80,7 +80,12 @@ def text(figures: Mapping[str, Any], spec: CompressorSpec, **more: int) -> str:
     """The card of a bundle with these figures (``evaluation.json``)."""
     rows = [_row(KINDS[kind], figures["accuracy"][kind]) for kind in KINDS]
     stages = [_stage(name, stage) for name, stage in figures["stages"].items()]
-    return CARD.format(spec=spec, **{**figures, "rows": "\n".join(rows), "stages": "\n".join(stages)}, **more)
+    continued = "".join(f", continued at `{commit}`" for commit in figures["origin"]["continued_at"])
+    return CARD.format(
+        spec=spec,
+        **{**figures, "rows": "\n".join(rows), "stages": "\n".join(stages), "continued": continued},
+        **more,
+    )
 
 
 def _row(question: str, row: Mapping[str, Any]) -> str:

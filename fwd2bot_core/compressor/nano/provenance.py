@@ -13,10 +13,11 @@ from typing import Any
 
 
 def record(path: Path, *, seed: int, threads: int) -> dict[str, Any]:
-    """What was true when the making began; kept in ``path`` so that a continued run says the same."""
+    """What was true when the making began, kept in ``path``, and which commits it was continued with."""
     if not path.exists():
         found = {
             "commit": _commit(),
+            "continued_at": [],  # other commits that a stopped making was continued with
             "seed": seed,
             "threads": threads,
             "machine": f"{os.cpu_count()} CPU cores ({platform.machine()}), no accelerator",
@@ -27,6 +28,10 @@ def record(path: Path, *, seed: int, threads: int) -> dict[str, Any]:
         }
         path.write_text(json.dumps(found, indent=1))
     kept: dict[str, Any] = json.loads(path.read_text())
+    now = _commit()
+    if now not in (kept["commit"], *kept["continued_at"]):
+        kept["continued_at"].append(now)
+        path.write_text(json.dumps(kept, indent=1))
     return kept
 
 
