@@ -1,7 +1,8 @@
 """The fastest these processes could go: the same model in a bare loop over bytes that lie in memory already.
 
 No store, no scheduler, no ledger, no overlap: prepare, compress and encode, one after the other, in as many
-processes as a night has workers. Model load and process start are not counted: all begin at one barrier.
+processes as a night has workers. Model load and process start are not counted: all begin at one barrier, and
+the first forward pass, which is slower, is counted on both sides.
 """
 
 from __future__ import annotations
@@ -80,8 +81,6 @@ def _rate(said: list[dict[str, Any]], loop: str, images: int) -> float:
 def _process(work: Work, barrier: Any, answers: Any) -> None:
     compressor = load(work.bundle, threads=work.torch_threads)
     bodies = [path.read_bytes() for path in work.files]
-    warm = [compressor.prepare(body) for body in bodies[: work.micro_batch]]
-    compressor.compress(warm)
     stages = dict.fromkeys(("decode", "forward", "encode"), 0.0)
     whole = _timed(barrier, lambda: _whole(compressor, bodies, work, stages))
     ready = [compressor.prepare(body) for body in bodies]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def test_night_speed_measures_a_small_night(tmp_path: Path) -> None:
-    words = "--images 60 --rounds 1 --workers 1 --bundle fake --goal 0 --out".split()
+    words = ["--images", "60", "--rounds", "1", "--workers", "1", "--bundle", "fake", "--goal", "0", "--out"]
     subprocess.run(
         [sys.executable, "-m", "tests.bench.night_speed", *words, tmp_path], check=True, timeout=120
     )
