@@ -33,7 +33,7 @@ SEED = 20261124
 PICTURES = 30_000
 TOWER = Recipe("tower", steps=2400, minutes=9, rate=2e-3, weight_decay=0.05)
 BASE = Recipe("base", steps=1500, minutes=20, rate=2e-3)
-ADAPTERS = Recipe("adapters", steps=1100, minutes=22, rate=2e-3, weight_decay=0.0)
+ADAPTERS = Recipe("adapters", steps=1100, minutes=32, rate=2e-3, weight_decay=0.0)
 
 
 @dataclass(frozen=True, slots=True)
