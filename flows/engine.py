@@ -12,9 +12,9 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.parse import unquote, urlsplit
 
 from flows.nightly import Kind, Screen
@@ -22,9 +22,8 @@ from fwd2bot_core.errors import Fwd2BotError
 from infra.settings import Settings
 from tasks.summary import NightSummary
 
-START_SECONDS = 180
+START_SECONDS = 180  # the first start migrates its database
 _DEFAULTS = {
-    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": str(START_SECONDS),  # the first start migrates: ~40 s
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "DO_NOT_TRACK": "1",
     "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
@@ -54,6 +53,14 @@ def prefect_night(
     prepare_environment(settings)
     # The command says itself how it ended, in one sentence; the server keeps Prefect's own words.
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+    if not os.environ.get("PREFECT_API_URL"):  # a private server may be gone before the last line is sent
+        os.environ.setdefault("PREFECT_LOGGING_TO_API_ENABLED", "false")
+    with _server(log=Path(os.environ["PREFECT_HOME"]) / "server.log") as url:
+        os.environ["PREFECT_API_URL"] = url  # before the import, which reads it
+        return _flow_run(collection, config, screen, kind)
+
+
+def _flow_run(collection: str, config: Path | None, screen: Screen, kind: Kind) -> NightSummary:
     from flows.prefect_night import night, watching
 
     keeper = _Keeper(screen)
@@ -107,8 +114,12 @@ def serve(settings: Settings, config: Path | None) -> None:
 
 
 @contextmanager
-def _server() -> Iterator[str]:
-    """The API of a running Prefect server; starts one on loopback unless PREFECT_API_URL names another."""
+def _server(log: Path | None = None) -> Iterator[str]:
+    """The API of a running Prefect server; starts one on loopback unless PREFECT_API_URL names another.
+
+    It stands apart from the terminal: on Ctrl-C it must outlive the flow, which tells it how it ended. (The one
+    that Prefect starts by itself does not, and the flow then asks a dead server for a minute.)
+    """
     configured = os.environ.get("PREFECT_API_URL")
     if configured:
         yield configured
@@ -116,13 +127,34 @@ def _server() -> Iterator[str]:
     port = _free_port()
     url = f"http://127.0.0.1:{port}/api"
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
-    process = subprocess.Popen(command, env={**os.environ, "PREFECT_SERVER_UI_API_URL": url})
+    with ExitStack() as files:
+        said = files.enter_context(_opened_log(log)) if log else None
+        process = subprocess.Popen(
+            command,
+            env={**os.environ, "PREFECT_SERVER_UI_API_URL": url},
+            stdout=said,
+            stderr=said,
+            start_new_session=True,
+        )
+        try:
+            _await_health(url, process)
+            yield url
+        finally:
+            _stop(process)
+
+
+def _opened_log(path: Path) -> BinaryIO:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path.open("wb")
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
     try:
-        _await_health(url, process)
-        yield url
-    finally:
-        process.terminate()
-        process.wait(timeout=30)
+        process.wait(timeout=10)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def _await_health(url: str, process: subprocess.Popen[bytes]) -> None:

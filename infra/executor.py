@@ -165,6 +165,7 @@ _DASK_SETTINGS = {
     "distributed.scheduler.worker-ttl": "15m",
     "distributed.deploy.lost-worker-timeout": "30m",
     "distributed.worker.daemon": True,  # workers end with the driver, also when it is killed
+    "distributed.worker.preload": ["infra.worker"],
     "distributed.nanny.pre-spawn-environ.DASK_LOGGING__DISTRIBUTED": "critical",  # what they log, we say
 }
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import signal
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -94,6 +95,11 @@ class _Fetched:
     reject: Reject | None
     fetch_seconds: float
     decode_seconds: float
+
+
+def dask_setup(worker: object) -> None:
+    """Called by Dask in each worker process as it starts: Ctrl-C is for the driver, which ends its workers."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def load_compressor(config: WorkerConfig) -> str:
