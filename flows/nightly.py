@@ -25,7 +25,7 @@ from tasks.plan import Plan, write_plan
 from tasks.publish import publish
 from tasks.runs import Run
 from tasks.summary import NightSummary, count
-from tasks.sweep import sweep
+from tasks.sweep import Sweep, sweep
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -54,16 +54,23 @@ def plainly(step: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
 
 
 def run_night(
-    settings: Settings, collection: str | None, screen: Screen, *, kind: Kind = "night", step: Steps = plainly
+    settings: Settings,
+    collection: str | None,
+    screen: Screen,
+    *,
+    kind: Kind = "night",
+    role: str = "operator",
+    step: Steps = plainly,
 ) -> NightSummary:
-    """One night over one collection; ``kind="retry"`` compresses what failed before instead of what is new.
+    """One night over one collection; ``kind="retry"`` compresses what failed before instead of what is new;
+    ``role``: in which this process acts, for the audit trail.
 
     Raises ``LeaseHeld`` when another run works on it. What was committed before an error stays committed.
     """
     name, source = settings.collection(collection)
     begun = time.monotonic()
     with opened(settings) as house:
-        run = runs.begin(house, name, kind)
+        run = runs.begin(house, name, kind, role=role)
         try:
             with heartbeat(house.ledger, run.lease, settings.night.lease_seconds):
                 found = Discovery()
@@ -74,12 +81,13 @@ def run_night(
                         house.originals(name),
                         run.collection_id,
                         source.prefix,
+                        run=run,
                         progress=screen.discovered,
                     )
                 plan = step(write_plan, house.ledger, run, settings)
                 screen.planned(plan)
                 took = step(compress_plan, house, run, screen) if plan.batches else 0.0
-                step(publish, house.ledger, house.archive, name, run.spec)
+                step(publish, house.ledger, house.archive, run)
                 swept = step(
                     sweep,
                     house.ledger,
@@ -108,7 +116,7 @@ def compress_plan(house: Installation, run: Run, screen: Screen) -> float:
 
 
 def _summarise(
-    house: Installation, run: Run, found: Discovery, plan: Plan, swept: int, took: float, wall: float
+    house: Installation, run: Run, found: Discovery, plan: Plan, swept: Sweep, took: float, wall: float
 ) -> NightSummary:
     counted: dict[str, Any] = count(house.ledger, run.id)
     return NightSummary(
@@ -121,7 +129,8 @@ def _summarise(
         new=found.new,
         superseded=found.superseded,
         resumed_batches=plan.resumed,
-        orphans_swept=swept,
+        orphans_swept=swept.swept,
+        orphans_kept=swept.kept,
         compress_seconds=round(took, 3),
         wall_seconds=round(wall, 3),
         **counted,

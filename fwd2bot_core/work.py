@@ -25,6 +25,7 @@ class Unit:
     size: int  # bytes, as listed
     modified: datetime  # aware, UTC
     salt: bytes  # for the commitments that stand for its key and hash in the audit log
+    content_sha256: str | None = None  # of its bytes, 64 hex digits, if they were read before
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +41,12 @@ class Batch:
 def batch_id_of(units: Iterable[Unit], fingerprint: str) -> str:
     """32 hex digits that depend on what is compressed by which compressor, and on nothing else.
 
-    The order of ``units``, the ledger's numbers and the night do not matter.
+    The order of ``units``, the ledger's numbers and the night do not matter. The salts do, since the name stands
+    in the audit log: without them nobody can find out by trying which photo a batch of one holds.
     """
     digest = hashlib.sha256(b"fwd2bot batch v1")
     _feed(digest, fingerprint)
-    for names in sorted((unit.collection, unit.key, unit.identity) for unit in units):
+    for names in sorted((unit.collection, unit.key, unit.identity, unit.salt.hex()) for unit in units):
         for name in names:
             _feed(digest, name)
     return digest.hexdigest()[:32]

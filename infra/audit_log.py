@@ -57,13 +57,13 @@ def reference(connection: sa.Connection, kind: str, value: str) -> str:
     return ref
 
 
-def operator(connection: sa.Connection) -> Actor:
-    """The person or service account that this process runs as."""
+def actor(connection: sa.Connection, role: str) -> Actor:
+    """The person or service account that this process runs as, in the role that it acts in."""
     try:
         name = getpass.getuser()
     except (OSError, KeyError):  # a numeric user without a name, as in many containers
         name = "unknown"
-    return Actor(reference(connection, "actor", name), "operator")
+    return Actor(reference(connection, "actor", name), role)
 
 
 def now() -> datetime:

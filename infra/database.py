@@ -10,12 +10,17 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from fwd2bot_core.errors import LedgerError, LedgerLocked, LedgerNewer, LedgerUnreachable, SettingsError
+
+if TYPE_CHECKING:
+    from alembic.config import Config
+    from alembic.script import ScriptDirectory
 
 BUSY_SECONDS = 30.0
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -31,9 +36,12 @@ class Ledger:
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
-        """One snapshot; nothing is written."""
-        with _translated(self.name), self.engine.connect() as connection, connection.begin():
-            yield connection
+        """One snapshot; nothing is written but temporary tables."""
+        with _translated(self.name), self.engine.connect() as connection:
+            if connection.dialect.name == "postgresql":
+                connection = connection.execution_options(isolation_level="REPEATABLE READ")
+            with connection.begin():
+                yield connection
 
     @contextmanager
     def write(self) -> Iterator[sa.Connection]:
@@ -61,8 +69,11 @@ def open_ledger(url: str, *, busy_seconds: float = BUSY_SECONDS) -> Ledger:
     """
     ledger = _connect(url, busy_seconds)
     try:
-        with ledger.write() as connection:
-            _migrate(connection, ledger.name)
+        with ledger.read() as connection:  # most commands only read, and wait for nobody
+            current = _is_current(connection)
+        if not current:
+            with ledger.write() as connection:
+                _migrate(connection, ledger.name)
     except BaseException:
         ledger.close()
         raise
@@ -79,7 +90,10 @@ def _connect(url: str, busy_seconds: float) -> Ledger:
     except sa.exc.ArgumentError as error:
         raise SettingsError(f"archive.ledger is no database URL: {error}") from None
     except ImportError as error:
-        raise SettingsError(f"the driver of the ledger's database is not installed: {error}") from None
+        raise SettingsError(
+            f"the driver of the ledger's database is not installed: {error}. "
+            "For PostgreSQL: pip install 'fwd2bot[postgres]'"
+        ) from None
     return Ledger(engine, parsed.render_as_string(hide_password=True))
 
 
@@ -109,18 +123,33 @@ def _sqlite_engine(url: sa.URL, busy_seconds: float) -> sa.Engine:
     return engine
 
 
+def _alembic() -> tuple[Config, ScriptDirectory]:
+    from alembic.config import Config
+    from alembic.script import ScriptDirectory
+
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    return config, ScriptDirectory.from_config(config)
+
+
+def _revision(connection: sa.Connection) -> str | None:
+    from alembic.runtime.migration import MigrationContext
+
+    return MigrationContext.configure(connection).get_current_revision()
+
+
+def _is_current(connection: sa.Connection) -> bool:
+    _, scripts = _alembic()
+    return _revision(connection) == scripts.get_current_head()
+
+
 def _migrate(connection: sa.Connection, name: str) -> None:
     from alembic import command
-    from alembic.config import Config
-    from alembic.runtime.migration import MigrationContext
-    from alembic.script import ScriptDirectory
 
     if connection.dialect.name == "postgresql":
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
-    config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
-    scripts = ScriptDirectory.from_config(config)
-    found = MigrationContext.configure(connection).get_current_revision()
+    config, scripts = _alembic()
+    found = _revision(connection)
     if found == scripts.get_current_head():
         return
     if found is not None and found not in {script.revision for script in scripts.walk_revisions()}:

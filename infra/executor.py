@@ -164,6 +164,9 @@ _DASK_SETTINGS = {
     "distributed.scheduler.work-stealing": False,
     "distributed.scheduler.worker-ttl": "15m",
     "distributed.deploy.lost-worker-timeout": "30m",
+    "distributed.worker.memory.target": False,  # a paused worker would keep its batch, and nobody takes it over
+    "distributed.worker.memory.spill": False,
+    "distributed.worker.memory.pause": False,
     "distributed.worker.daemon": True,  # workers end with the driver, also when it is killed
     "distributed.worker.preload": ["infra.worker"],
     "distributed.nanny.pre-spawn-environ.DASK_LOGGING__DISTRIBUTED": "critical",  # what they log, we say

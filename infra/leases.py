@@ -14,9 +14,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import cache
+from pathlib import Path
 from typing import Any
 
-import psutil
 import sqlalchemy as sa
 
 from fwd2bot_core.errors import LeaseHeld, LeaseLost, LedgerError
@@ -41,7 +42,7 @@ def take(connection: sa.Connection, ledger: Ledger, slot: str, run_id: str, seco
         .where(leases.c.slot == slot)
         .with_for_update()
     ).one_or_none()
-    if row is not None and row.run_id is not None and _lives(row):
+    if row is not None and row.run_id is not None and lives(row):
         silent = max(0.0, (row.now - row.renewed_at).total_seconds())
         raise LeaseHeld(
             f"run {row.run_id} (process {row.pid} on {row.host}, last heard of {silent:.0f} s ago) is working on "
@@ -53,7 +54,7 @@ def take(connection: sa.Connection, ledger: Ledger, slot: str, run_id: str, seco
         "fencing": fencing,
         "host": socket.gethostname(),
         "pid": os.getpid(),
-        "process_started": _started(os.getpid()),
+        "process": _process(os.getpid()),
         "renewed_at": ledger.now(connection),
         "seconds": max(1, round(seconds)),
     }
@@ -118,17 +119,30 @@ def heartbeat(ledger: Ledger, lease: Lease, seconds: float) -> Iterator[None]:
         thread.join()
 
 
-def _lives(row: sa.Row[Any]) -> bool:
-    if row.host == socket.gethostname() and _started(row.pid) != row.process_started:
+def lives(row: Any) -> bool:
+    """Whether the holder that a lease row names is alive, by the row's ``now`` on the database's clock."""
+    if row.process and row.process.startswith(_machine()) and _process(row.pid) != row.process:
         return False
     # A clock that jumped back far must not keep a dead holder's slot for ever either.
     return bool(abs(row.now - row.renewed_at) <= timedelta(seconds=row.seconds))
 
 
-def _started(pid: int) -> str:
-    """When that process of this machine started; empty if there is none. A pid alone may be reused."""
+def _process(pid: int) -> str:
+    """Names one process of this machine for ever: boot, pid namespace, start in clock ticks since boot. A pid may
+    be reused, a host name shared by containers, and the wall clock set. Empty if there is none, or no /proc."""
     try:
-        process = psutil.Process(pid)
-        return "" if process.status() == psutil.STATUS_ZOMBIE else f"{process.create_time():.2f}"
-    except psutil.Error:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
         return ""
+    state, started = fields[0], fields[19]
+    return "" if state == "Z" else f"{_machine()}{pid}/{started}"
+
+
+@cache
+def _machine() -> str:
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        namespace = Path("/proc/self/ns/pid").readlink()
+    except OSError:
+        return "unknown/"
+    return f"{boot}/{namespace}/"

@@ -6,6 +6,7 @@
     failures                                                 what was not, and why
     leases                                                   which run may commit
     audit_head, audit_events, audit_segments, audit_values   what happened, to be proven
+    installation                                             which archive belongs to this ledger
 
 ``UNIQUE(object_version, compressor)`` in ``work`` and ``summaries`` picks the winner when two runs meet.
 Knows nothing about queries; those stand beside the steps that need them.
@@ -115,6 +116,7 @@ object_versions = sa.Table(
     sa.UniqueConstraint("collection_id", "key", "identity"),
     sa.Index(None, "collection_id", "id"),  # the plan walks a collection in the order of discovery
     sa.Index(None, "content_sha256"),
+    sa.Index(None, "key"),
 )
 
 compressors = sa.Table(
@@ -158,7 +160,9 @@ leases = sa.Table(
     sa.Column("fencing", sa.BigInteger, nullable=False),  # only grows; a commit must carry the newest
     sa.Column("host", sa.String(255), nullable=False),
     sa.Column("pid", sa.Integer, nullable=False),
-    sa.Column("process_started", sa.String(40), nullable=False),  # tells a reused pid from the holder
+    sa.Column(
+        "process", sa.String(200), nullable=False
+    ),  # tells a reused pid from the holder; empty: unknown
     sa.Column("renewed_at", UtcDateTime, nullable=False),  # by the database's clock
     sa.Column("seconds", sa.Integer, nullable=False),
 )
@@ -197,8 +201,11 @@ work = sa.Table(
         "object_version_id", sa.ForeignKey("object_versions.id"), primary_key=True, autoincrement=False
     ),
     sa.Column("compressor_id", sa.ForeignKey("compressors.id"), primary_key=True, autoincrement=False),
-    sa.Column("batch_id", sa.ForeignKey("batches.id"), nullable=False, index=True),
+    sa.Column("batch_id", sa.ForeignKey("batches.id"), nullable=False),
     sa.Column("state", sa.String(20), nullable=False),
+    sa.Column("failures", sa.Integer, nullable=False),  # tries that ended in a failure row
+    sa.Column("reason", sa.String(30)),  # of the last failure
+    sa.Index(None, "batch_id", "state"),
     sa.Index(None, "compressor_id", "state"),
 )
 
@@ -244,6 +251,16 @@ failures = sa.Table(
     sa.Column("detail", sa.Text, nullable=False),
     sa.Column("failed_at", UtcDateTime, nullable=False),
     sa.Column("resolved_at", UtcDateTime),  # when a later run compressed it after all
+)
+
+installation = sa.Table(
+    "installation",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column(
+        "uuid", sa.String(36), nullable=False
+    ),  # also in the archive, so that the two are never mixed up
+    sa.CheckConstraint("id = 1", name="single_row"),
 )
 
 audit_head = sa.Table(

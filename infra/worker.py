@@ -146,7 +146,7 @@ def compress_batch(batch: Batch, config: WorkerConfig) -> Receipt:
             _fetch_all(readers, batch.units, tools, config), config.micro_batch, facts, watch
         ):
             with watch("forward"):
-                passed = list(_forward(tools.compressor, group))
+                passed = _forward(tools.compressor, group)
             reach("worker.forward-done")
             encoded.append(encoder.submit(_encode, writer, passed, facts, watch))
             while len(encoded) > 2:  # bounded memory when encoding is slower than the model
@@ -179,6 +179,7 @@ def _fetch(unit: Unit, tools: _Tools, limits: DecodeLimits) -> _Fetched:
         data = _read(unit, tools.originals, limits)
         read_at = time.perf_counter()
         reach("worker.image-fetched")
+        _check_same_content(unit, data)
         prepared = tools.compressor.prepare(data)
     except ImageRejected as error:
         reject = Reject(error.reason, error.detail)
@@ -203,6 +204,15 @@ _REJECTED_READS = {
     ObjectChanged: RejectReason.CHANGED,
     ObjectForbidden: RejectReason.FORBIDDEN,
 }
+
+
+def _check_same_content(unit: Unit, data: bytes) -> None:
+    """What one identity holds must not change: summary tokens that exist already would be said to show it."""
+    if unit.content_sha256 not in (None, hashlib.sha256(data).hexdigest()):
+        raise ImageRejected(
+            RejectReason.CHANGED,
+            "other bytes than when it was first read, under the same identity; write it again under a new one",
+        )
 
 
 def _read(unit: Unit, originals: ObjectStore, limits: DecodeLimits) -> bytes:
@@ -240,21 +250,29 @@ def _groups(
         yield group
 
 
-def _forward(
-    compressor: Compressor, group: list[_Fetched]
-) -> Iterator[tuple[list[_Fetched], Summary | Reject]]:
-    """First pass over a micro-batch; if it raises, each image alone, so that one cannot spoil the others."""
+def _forward(compressor: Compressor, group: list[_Fetched]) -> list[tuple[list[_Fetched], Summary | Reject]]:
+    """First pass over a micro-batch; if it raises, over each image alone, so that one cannot spoil the others. If
+    each of several raises, it is the model that fails: that is the batch's error, and no image's."""
     try:
-        yield group, compressor.compress([item.prepared for item in group if item.prepared is not None])
+        return [(group, _pass_one(compressor, group))]
+    except Exception:
+        if len(group) > 1:
+            alone = [([item], _pass_or_reject(compressor, item)) for item in group]
+            if any(isinstance(result, Summary) for _, result in alone):
+                return alone
+            raise
+        return [(group, _pass_or_reject(compressor, group[0]))]
+
+
+def _pass_one(compressor: Compressor, group: list[_Fetched]) -> Summary:
+    return compressor.compress([item.prepared for item in group if item.prepared is not None])
+
+
+def _pass_or_reject(compressor: Compressor, item: _Fetched) -> Summary | Reject:
+    try:
+        return _pass_one(compressor, [item])
     except Exception as error:
-        if len(group) == 1:
-            yield (
-                group,
-                Reject(RejectReason.INTERNAL, f"the forward pass raised {type(error).__name__}: {error}"),
-            )
-            return
-        for item in group:
-            yield from _forward(compressor, [item])
+        return Reject(RejectReason.INTERNAL, f"the forward pass raised {type(error).__name__}: {error}")
 
 
 def _encode(

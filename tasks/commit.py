@@ -44,6 +44,9 @@ def commit(ledger: Ledger, archive: ObjectStore, run: Run, batch: Batch, receipt
     for fact in objects:
         _must_lie_there(archive, fact.path, fact.sha256)
     with ledger.write() as connection:
+        audit_log.hold(
+            connection
+        )  # first, so that commits of several runs follow each other and never deadlock
         leases.check(connection, run.lease)
         if not _close_batch(connection, run, receipt):
             return  # committed already: this is the second receipt of a batch that ran twice
@@ -53,7 +56,7 @@ def commit(ledger: Ledger, archive: ObjectStore, run: Run, batch: Batch, receipt
         _write_failures(connection, run, batch, receipt)
         seq = audit_log.append(connection, run.event("batch.committed", after=_proof(batch, receipt)))
         _write_segment(connection, seq, batch, receipt.segment)
-        # Appending holds the log's head, which a sweep holds too while it deletes: what is there now stays.
+        # A sweep holds the log's head too while it deletes: what is there now stays.
         for fact in objects:
             archive.stat(fact.path)
     reach("driver.shard-committed")
@@ -127,26 +130,33 @@ def _close_batch(connection: sa.Connection, run: Run, receipt: Receipt) -> bool:
 
 
 def _write_contents(connection: sa.Connection, receipt: Receipt) -> None:
+    """What was read, by its hash. Only gaps are filled: a rejected photo's size in pixels may be learnt by a later
+    try, but what a version was found to hold stays what it was found to hold."""
     read = {image.sha256: image for image in receipt.images if image.sha256 is not None}
     if not read:
         return
-    known = set(connection.execute(sa.select(contents.c.sha256).where(contents.c.sha256.in_(read))).scalars())
-    rows: list[dict[str, Any]] = [
-        {
-            "sha256": sha256,
-            "size": image.size,
-            "width": image.width,
-            "height": image.height,
-            "format": image.format,
-        }
+    facts = {
+        sha256: {"width": image.width, "height": image.height, "format": image.format}
         for sha256, image in read.items()
+    }
+    known = {
+        row.sha256: row.width
+        for row in connection.execute(
+            sa.select(contents.c.sha256, contents.c.width).where(contents.c.sha256.in_(read))
+        )
+    }
+    if rows := [
+        {"sha256": sha256, "size": read[sha256].size, **facts[sha256]}
+        for sha256 in read
         if sha256 not in known
-    ]
-    if rows:
+    ]:
         connection.execute(contents.insert(), rows)
+    for sha256, width in known.items():
+        if width is None and facts[sha256]["width"] is not None:
+            connection.execute(contents.update().where(contents.c.sha256 == sha256).values(facts[sha256]))
     connection.execute(
         object_versions.update()
-        .where(object_versions.c.id == sa.bindparam("unit"))
+        .where(object_versions.c.id == sa.bindparam("unit"), object_versions.c.content_sha256.is_(None))
         .values(content_sha256=sa.bindparam("content")),
         [{"unit": i.object_version_id, "content": i.sha256} for i in receipt.images if i.sha256 is not None],
     )
@@ -187,7 +197,11 @@ def _write_shard(connection: sa.Connection, run: Run, batch: Batch, receipt: Rec
         ],
     )
     ids = [image.object_version_id for image in compressed]
-    _set_work(connection, run, ids, WorkState.COMPRESSED)
+    connection.execute(
+        work.update()
+        .where(work.c.compressor_id == run.compressor_id, work.c.object_version_id.in_(ids))
+        .values(state=WorkState.COMPRESSED)
+    )
     connection.execute(
         failures.update()
         .where(
@@ -222,14 +236,15 @@ def _fail(connection: sa.Connection, run: Run, batch: Batch, images: list[ImageF
             if image.reject is not None
         ],
     )
-    _set_work(connection, run, [image.object_version_id for image in images], WorkState.FAILED)
-
-
-def _set_work(connection: sa.Connection, run: Run, ids: list[int], state: WorkState) -> None:
     connection.execute(
         work.update()
-        .where(work.c.compressor_id == run.compressor_id, work.c.object_version_id.in_(ids))
-        .values(state=state)
+        .where(work.c.compressor_id == run.compressor_id, work.c.object_version_id == sa.bindparam("unit"))
+        .values(state=WorkState.FAILED, reason=sa.bindparam("why"), failures=work.c.failures + 1),
+        [
+            {"unit": image.object_version_id, "why": str(image.reject.reason)}
+            for image in images
+            if image.reject is not None
+        ],
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from fwd2bot_core.errors import IntegrityError, StoreError
+from fwd2bot_core.errors import ClusterError, IntegrityError, StoreError
 from fwd2bot_core.work import Batch
 from infra.database import Ledger
 from infra.executor import Broken, Died, Executor, Finished, Outcome
@@ -16,6 +16,9 @@ from infra.objects import ObjectStore
 from tasks.commit import commit, note_broken, quarantine
 from tasks.plan import planned_batches, split
 from tasks.runs import Run
+
+DEATHS = 20  # more than the halvings that lead from a full batch to one image
+BREAKS = 5
 
 
 def compress(
@@ -28,12 +31,15 @@ def compress(
 ) -> None:
     """Run every planned batch and commit it. ``progress`` is told how many images are done with.
 
-    Raises ``LeaseLost`` and ``ClusterError``; everything about single batches and images becomes a row.
+    Everything about single batches and images becomes a row. Raises ``LeaseLost``; and when nothing works any more,
+    ``ClusterError`` or what the batches raised, and leaves the rest planned for the next night.
     """
     suspects: list[Batch] = []
     broken: list[Broken] = []
+    patience = _Patience()
 
     def settle(outcome: Outcome) -> None:
+        patience.watch(outcome)
         match outcome:
             case Finished(batch, receipt):
                 try:
@@ -51,19 +57,47 @@ def compress(
         for outcome in executor.run([batch], solo=True):
             if not isinstance(outcome, Died):
                 settle(outcome)
-            elif len(batch.units) == 1:
+                continue
+            patience.watch(outcome)
+            if len(batch.units) == 1:
                 quarantine(ledger, run, batch, outcome.detail)
                 progress(1)
             else:
                 for half in split(ledger, run, batch):
                     isolate(half)
 
-    for outcome in executor.run(planned_batches(ledger, run)):
-        settle(outcome)
-    again, broken = broken, []
-    for outcome in executor.run(item.batch for item in again):  # a store that stumbled may be up again
-        settle(outcome)
-    for batch in suspects:
-        isolate(batch)
-    for item in broken:
-        note_broken(ledger, run, item.batch, item.error)
+    try:
+        for outcome in executor.run(planned_batches(ledger, run)):
+            settle(outcome)
+        again, broken = broken, []
+        for outcome in executor.run(item.batch for item in again):  # a store that stumbled may be up again
+            settle(outcome)
+        for batch in suspects:
+            isolate(batch)
+    finally:
+        for item in broken:
+            note_broken(ledger, run, item.batch, item.error)
+
+
+class _Patience:
+    """Counts outcomes in a row that brought nothing. Past a limit the fault is not the images': going on would
+    quarantine each of them alone, or wait for a dead store once a batch."""
+
+    def __init__(self) -> None:
+        self._died = self._broken = 0
+
+    def watch(self, outcome: Outcome) -> None:
+        match outcome:
+            case Finished():
+                self._died = self._broken = 0
+            case Died(detail=detail):
+                self._died += 1
+                if self._died > DEATHS:
+                    raise ClusterError(
+                        f"{self._died} batches in a row killed their workers, so it is hardly the images. Look at "
+                        f"memory, driver and accelerator; nothing uncommitted is lost, run again. Last: {detail}"
+                    )
+            case Broken(error=error):
+                self._broken += 1
+                if self._broken > BREAKS:
+                    raise error

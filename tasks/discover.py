@@ -8,18 +8,20 @@ image.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
 from itertools import islice
 from typing import Any
 
 import sqlalchemy as sa
 
-from infra import audit_log
+from fwd2bot_core.errors import StoreUnreachable
+from infra import audit_log, leases
 from infra.crashpoints import reach
 from infra.database import Ledger
 from infra.objects import ObjectInfo, ObjectStore
 from infra.tables import UtcDateTime, object_versions
+from tasks.runs import Run
 
 CHUNK = 5_000
 
@@ -61,20 +63,34 @@ def discover(
     collection_id: int | None,
     prefix: str = "",
     *,
-    dry: bool = False,
+    run: Run | None = None,
     progress: Callable[[Discovery], None] = lambda _: None,
 ) -> Discovery:
-    """List a collection and write down what is new; ``dry`` only counts.
+    """List a collection and write down what is new; without a ``run`` only count.
 
-    ``collection_id`` None (with ``dry``) is a collection that the ledger has never seen. Raises ``StoreError``.
+    ``collection_id`` None is a collection that the ledger has never seen. Raises ``StoreError``; also when nothing
+    is listed of a collection that had images, since that is what a disk that is not mounted looks like.
     """
     total = Discovery()
     for chunk in _chunks(originals.list(prefix)):
-        total += _take_in(ledger, collection_id, chunk, dry=dry)
+        total += _take_in(ledger, collection_id, chunk, run)
         progress(total)
-        if not dry:
+        if run is not None:
             reach("driver.discovered")
+    if not total.listed and _had_images(ledger, collection_id):
+        raise StoreUnreachable(
+            f"{originals.uri} lists nothing below {prefix!r}, where the ledger knows images. Is it mounted, and is "
+            "the prefix right? If the archive was emptied on purpose, name it as a new collection."
+        )
+    if run is not None:
+        _note(ledger, run, total)
     return total
+
+
+def _note(ledger: Ledger, run: Run, total: Discovery) -> None:
+    with ledger.write() as connection:
+        leases.check(connection, run.lease)
+        audit_log.append(connection, run.event("discovery.ended", after=asdict(total)))
 
 
 def _chunks(entries: Iterator[ObjectInfo]) -> Iterator[list[ObjectInfo]]:
@@ -82,21 +98,34 @@ def _chunks(entries: Iterator[ObjectInfo]) -> Iterator[list[ObjectInfo]]:
         yield chunk
 
 
-def _take_in(ledger: Ledger, collection_id: int | None, chunk: list[ObjectInfo], *, dry: bool) -> Discovery:
+@dataclass(frozen=True, slots=True)
+class _News:
+    """What a chunk of the listing says that the ledger does not."""
+
+    new: list[dict[str, Any]]  # versions that the ledger lacks
+    replaced: list[int]  # ledger versions whose key now holds another one
+    returned: list[int]  # superseded ones that are current again: somebody put the old content back
+
+    def __bool__(self) -> bool:
+        return bool(self.new or self.replaced or self.returned)
+
+
+def _take_in(
+    ledger: Ledger, collection_id: int | None, chunk: list[ObjectInfo], run: Run | None
+) -> Discovery:
     with ledger.read() as connection:  # writes a temporary table only, so it waits for nobody
         _stage(connection, chunk)
-        new = connection.execute(_unknown(collection_id)).all()
-        old = connection.execute(_replaced(collection_id)).scalars().all()
-        returned = connection.execute(_returned(collection_id)).scalars().all()
-    if not dry and collection_id is not None and (new or old or returned):
+        news = _compare(connection, collection_id)
+    if run is not None and news:
         with ledger.write() as connection:
-            _write_down(connection, collection_id, new, old, returned)
+            leases.check(connection, run.lease)  # a stale listing must not undo what a newer run saw
+            _write_down(connection, run.collection_id, news)
     return Discovery(
         listed=len(chunk),
         listed_bytes=sum(entry.size for entry in chunk),
-        new=len(new),
-        new_bytes=sum(row.size for row in new),
-        superseded=len(old),
+        new=len(news.new),
+        new_bytes=sum(row["size"] for row in news.new),
+        superseded=len(news.replaced),
     )
 
 
@@ -112,59 +141,52 @@ def _stage(connection: sa.Connection, chunk: list[ObjectInfo]) -> None:
     )
 
 
-def _same_key(collection_id: int | None) -> sa.ColumnElement[bool]:
-    return sa.and_(object_versions.c.collection_id == collection_id, object_versions.c.key == listing.c.key)
-
-
-def _unknown(collection_id: int | None) -> sa.Select[Any]:
-    """Listed versions that the ledger lacks."""
-    known = sa.and_(_same_key(collection_id), object_versions.c.identity == listing.c.identity)
-    return sa.select(listing).outerjoin(object_versions, known).where(object_versions.c.id.is_(None))
-
-
-def _replaced(collection_id: int | None) -> sa.Select[int]:
-    """Ledger versions whose key now holds another one."""
-    other = sa.and_(_same_key(collection_id), object_versions.c.identity != listing.c.identity)
-    return (
-        sa.select(object_versions.c.id)
-        .select_from(listing.join(object_versions, other))
-        .where(object_versions.c.superseded_at.is_(None))
+def _compare(connection: sa.Connection, collection_id: int | None) -> _News:
+    """One join from the listing to the ledger by collection and key; an outer join, so that every database starts
+    from the few listed keys and not from the many known ones."""
+    known = object_versions.c
+    same_key = sa.and_(known.collection_id == collection_id, known.key == listing.c.key)
+    rows = connection.execute(
+        sa.select(
+            listing,
+            known.id.label("known_id"),
+            known.identity.label("known_identity"),
+            known.superseded_at.label("superseded_at"),
+        ).select_from(listing.outerjoin(object_versions, same_key))
+    ).all()
+    equal = {row.key: row for row in rows if row.known_identity == row.identity}
+    new = {row.key: row for row in rows if row.key not in equal}
+    return _News(
+        new=[{c.name: row._mapping[c.name] for c in listing.columns} for row in new.values()],
+        replaced=[
+            row.known_id
+            for row in rows
+            if row.known_id is not None and row.known_identity != row.identity and row.superseded_at is None
+        ],
+        returned=[row.known_id for row in equal.values() if row.superseded_at is not None],
     )
 
 
-def _returned(collection_id: int | None) -> sa.Select[int]:
-    """Superseded versions that are current again: somebody put the old content back."""
-    same = sa.and_(_same_key(collection_id), object_versions.c.identity == listing.c.identity)
-    return (
-        sa.select(object_versions.c.id)
-        .select_from(listing.join(object_versions, same))
-        .where(object_versions.c.superseded_at.is_not(None))
-    )
-
-
-def _write_down(
-    connection: sa.Connection,
-    collection_id: int,
-    new: Sequence[sa.Row[Any]],
-    old: Sequence[int],
-    returned: Sequence[int],
-) -> None:
+def _write_down(connection: sa.Connection, collection_id: int, news: _News) -> None:
     at = audit_log.now()
-    if new:
+    if news.new:
         connection.execute(
             object_versions.insert(),
             [
-                {
-                    **row._mapping,
-                    "collection_id": collection_id,
-                    "salt": secrets.token_bytes(16),
-                    "first_seen_at": at,
-                }
-                for row in new
+                row | {"collection_id": collection_id, "salt": secrets.token_bytes(16), "first_seen_at": at}
+                for row in news.new
             ],
         )
-    for ids, value in ((old, at), (returned, None)):
+    for ids, value in ((news.replaced, at), (news.returned, None)):
         if ids:
             connection.execute(
                 object_versions.update().where(object_versions.c.id.in_(ids)).values(superseded_at=value)
             )
+
+
+def _had_images(ledger: Ledger, collection_id: int | None) -> bool:
+    with ledger.read() as connection:
+        query = sa.select(object_versions.c.id).where(
+            object_versions.c.collection_id == collection_id, object_versions.c.superseded_at.is_(None)
+        )
+        return connection.execute(query.limit(1)).first() is not None

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 
 from infra.installation import Installation
 from infra.tables import BatchState, batches, collections, compressors, runs, shards
 from tasks.discover import Discovery, discover
-from tasks.plan import batch_size, failed, unclaimed
+from tasks.plan import batch_size, due, failed
 
 ROW_OVERHEAD = 160  # bytes a row beside tokens and pooled vector, before any shard was measured
 
@@ -52,7 +53,7 @@ def estimate(house: Installation, collection: str | None) -> Estimate:
         compressor_id = connection.execute(
             sa.select(compressors.c.id).where(compressors.c.fingerprint == house.spec.fingerprint)
         ).scalar_one_or_none()
-    found = discover(house.ledger, house.originals(name), collection_id, source.prefix, dry=True)
+    found = discover(house.ledger, house.originals(name), collection_id, source.prefix)
     with house.ledger.read() as connection:
         waiting, waiting_bytes = _waiting(connection, collection_id, compressor_id)
         left = _left_behind(connection, collection_id, compressor_id)
@@ -104,7 +105,7 @@ def _assemble(
     )
 
 
-def _count(connection: sa.Connection, query: sa.Select[tuple[int]]) -> tuple[int, int]:
+def _count(connection: sa.Connection, query: sa.Select[Any]) -> tuple[int, int]:
     rows = query.subquery()
     found = connection.execute(
         sa.select(sa.func.count(), sa.func.coalesce(sa.func.sum(rows.c.size), 0)).select_from(rows)
@@ -115,7 +116,7 @@ def _count(connection: sa.Connection, query: sa.Select[tuple[int]]) -> tuple[int
 def _waiting(
     connection: sa.Connection, collection_id: int | None, compressor_id: int | None
 ) -> tuple[int, int]:
-    return (0, 0) if collection_id is None else _count(connection, unclaimed(collection_id, compressor_id))
+    return (0, 0) if collection_id is None else _count(connection, due(collection_id, compressor_id))
 
 
 def _left_behind(

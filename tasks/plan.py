@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 
+from fwd2bot_core.errors import RejectReason
 from fwd2bot_core.work import Batch, Unit, batch_id_of
 from infra import audit_log, leases
 from infra.crashpoints import reach
@@ -31,22 +33,34 @@ class Plan:
     resumed: int  # batches, among them, that an earlier run left behind
 
 
-def unclaimed(collection_id: int, compressor_id: int | None) -> sa.Select[tuple[int]]:
-    """Current object versions that nobody has claimed for this compressor: the anti-join of the plan."""
-    taken = sa.and_(work.c.object_version_id == object_versions.c.id, work.c.compressor_id == compressor_id)
+TRIES = 3  # that nights give an image by themselves; after that, only `retry` does
+TRANSIENT = (  # what may be better tomorrow without anybody doing anything
+    RejectReason.VANISHED,
+    RejectReason.CHANGED,
+    RejectReason.FORBIDDEN,
+    RejectReason.STORE_ERROR,
+    RejectReason.INTERNAL,
+)
+
+
+def due(collection_id: int, compressor_id: int | None) -> sa.Select[Any]:
+    """What a night takes on: current object versions that nobody has claimed for this compressor, and those that
+    failed for a reason that may have passed. An anti-join; each row is an object version."""
+    mine = sa.and_(work.c.object_version_id == object_versions.c.id, work.c.compressor_id == compressor_id)
+    again = sa.and_(work.c.state == WorkState.FAILED, work.c.reason.in_(TRANSIENT), work.c.failures < TRIES)
     return (
         sa.select(object_versions)
-        .outerjoin(work, taken)
+        .outerjoin(work, mine)
         .where(
             object_versions.c.collection_id == collection_id,
             object_versions.c.superseded_at.is_(None),
-            work.c.object_version_id.is_(None),
+            sa.or_(work.c.object_version_id.is_(None), again),
         )
     )
 
 
-def failed(collection_id: int, compressor_id: int) -> sa.Select[tuple[int]]:
-    """Current object versions whose last try failed."""
+def failed(collection_id: int, compressor_id: int) -> sa.Select[Any]:
+    """What a retry takes on: current object versions whose last try failed, for whatever reason."""
     return (
         sa.select(object_versions)
         .join(work, work.c.object_version_id == object_versions.c.id)
@@ -60,18 +74,17 @@ def failed(collection_id: int, compressor_id: int) -> sa.Select[tuple[int]]:
 
 
 def write_plan(ledger: Ledger, run: Run, settings: Settings) -> Plan:
-    """Adopt what a dead run left, then claim what is new (a night) or what failed (a retry)."""
+    """Adopt what a dead run left, then claim what is due (a night) or what failed (a retry)."""
     resumed = _adopt(ledger, run)
-    if run.kind == "retry":
-        candidates = failed(run.collection_id, run.compressor_id)
-    else:
-        candidates = unclaimed(run.collection_id, run.compressor_id)
+    query = failed if run.kind == "retry" else due
+    candidates = query(run.collection_id, run.compressor_id)
     with ledger.read() as connection:
         count = connection.execute(sa.select(sa.func.count()).select_from(candidates.subquery())).scalar_one()
     size = batch_size(count, settings)
     last = 0
-    while (claimed := _claim_next(ledger, run, candidates, last, size)) is not None:
-        last = claimed
+    while count and (units := _next_units(ledger, run, candidates, last, size)):
+        last = units[-1].object_version_id
+        _claim(ledger, run, units)
         reach("driver.batch-claimed")
     plan = _written(ledger, run, resumed)
     reach("driver.plan-written")
@@ -123,6 +136,8 @@ def split(ledger: Ledger, run: Run, batch: Batch) -> list[Batch]:
             .where(batches.c.id == batch.batch_id)
             .values(state=BatchState.SPLIT, finished_at=audit_log.now())
         )
+        halved = {"batch_id": batch.batch_id, "parts": [part.batch_id for part in parts]}
+        audit_log.append(connection, run.event("batch.split", subject=halved, reason_code="killed_worker"))
     return parts
 
 
@@ -135,11 +150,16 @@ def _adopt(ledger: Ledger, run: Run) -> int:
         )
         stale = sa.select(batches.c.id).where(unfinished, batches.c.compressor_id != run.compressor_id)
         connection.execute(work.delete().where(work.c.batch_id.in_(stale), work.c.state == WorkState.CLAIMED))
-        connection.execute(
+        released = connection.execute(
             batches.update()
             .where(unfinished, batches.c.compressor_id != run.compressor_id)
             .values(state=BatchState.RELEASED, finished_at=audit_log.now())
         )
+        if released.rowcount:
+            gone = {"batches": released.rowcount}
+            audit_log.append(
+                connection, run.event("plan.released", subject=gone, reason_code="compressor_changed")
+            )
         adopted = connection.execute(
             batches.update()
             .where(unfinished)
@@ -148,21 +168,22 @@ def _adopt(ledger: Ledger, run: Run) -> int:
         return int(adopted.rowcount)
 
 
-def _claim_next(
-    ledger: Ledger, run: Run, candidates: sa.Select[tuple[int]], last: int, size: int
-) -> int | None:
-    """Claim one batch of candidates after id ``last``; the last id claimed, or None when there are no more."""
-    with ledger.write() as connection:
-        leases.check(connection, run.lease)
+def _next_units(
+    ledger: Ledger, run: Run, candidates: sa.Select[Any], last: int, size: int
+) -> tuple[Unit, ...]:
+    """The next candidates after id ``last``; found while others may write, claimed in a moment of its own."""
+    with ledger.read() as connection:
         rows = connection.execute(
             candidates.where(object_versions.c.id > last).order_by(object_versions.c.id).limit(size)
-        ).all()
-        if not rows:
-            return None
-        units = tuple(_unit(run, row) for row in rows)
-        batch = Batch(batch_id_of(units, run.spec.fingerprint), run.spec.fingerprint, run.night, units)
+        )
+        return tuple(_unit(run, row) for row in rows)
+
+
+def _claim(ledger: Ledger, run: Run, units: tuple[Unit, ...]) -> None:
+    batch = Batch(batch_id_of(units, run.spec.fingerprint), run.spec.fingerprint, run.night, units)
+    with ledger.write() as connection:
+        leases.check(connection, run.lease)
         _write_batch(connection, run, batch)
-        return int(rows[-1].id)
 
 
 def _write_batch(connection: sa.Connection, run: Run, batch: Batch, *, parent: str | None = None) -> None:
@@ -204,6 +225,7 @@ def _write_batch(connection: sa.Connection, run: Run, batch: Batch, *, parent: s
                 "compressor_id": run.compressor_id,
                 "batch_id": batch.batch_id,
                 "state": WorkState.CLAIMED,
+                "failures": 0,
             }
             for unit in ids
             if unit not in held
@@ -215,17 +237,13 @@ def _units(connection: sa.Connection, run: Run, batch_id: str) -> tuple[Unit, ..
     rows = connection.execute(
         sa.select(object_versions)
         .join(work, work.c.object_version_id == object_versions.c.id)
-        .where(
-            work.c.batch_id == batch_id,
-            work.c.compressor_id == run.compressor_id,
-            work.c.state == WorkState.CLAIMED,
-        )
+        .where(work.c.batch_id == batch_id, work.c.state == WorkState.CLAIMED)
         .order_by(object_versions.c.id)
     )
     return tuple(_unit(run, row) for row in rows)
 
 
-def _unit(run: Run, row: sa.Row[tuple[int]]) -> Unit:
+def _unit(run: Run, row: sa.Row[Any]) -> Unit:
     return Unit(
         object_version_id=row.id,
         collection=run.collection,
@@ -234,6 +252,7 @@ def _unit(run: Run, row: sa.Row[tuple[int]]) -> Unit:
         size=row.size,
         modified=row.modified,
         salt=row.salt,
+        content_sha256=row.content_sha256,
     )
 
 

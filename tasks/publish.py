@@ -14,10 +14,12 @@ import sqlalchemy as sa
 from fwd2bot_core.compressor.protocol import CompressorSpec
 from fwd2bot_core.errors import ObjectExists
 from fwd2bot_core.tokens.manifest import ManifestShard, manifest_of, write_manifest
+from infra import leases
 from infra.crashpoints import reach
 from infra.database import Ledger
 from infra.objects import ObjectStore
-from infra.tables import collections, compressors, shards
+from infra.tables import shards
+from tasks.runs import Run
 
 
 def pointer_path(collection: str, spec: CompressorSpec) -> str:
@@ -30,32 +32,38 @@ def pointer_of(collection: str, fingerprint: str) -> str:
     return f"manifests/{collection}/compressor={fingerprint[:12]}/latest.json"
 
 
-def publish(ledger: Ledger, archive: ObjectStore, collection: str, spec: CompressorSpec) -> str:
-    """Write the manifest of everything committed so far; returns the pointer's path."""
-    with ledger.read() as connection:
+def publish(ledger: Ledger, archive: ObjectStore, run: Run) -> str:
+    """Write the manifest of everything committed so far by the run's compressor; returns the pointer's path.
+
+    Holds the lease's row while the pointer moves, so that a run that was taken over cannot set it back.
+    """
+    pointer = pointer_path(run.collection, run.spec)
+    with ledger.write() as connection:
+        leases.check(connection, run.lease)
         rows = connection.execute(
             sa.select(shards)
-            .join(collections, collections.c.id == shards.c.collection_id)
-            .join(compressors, compressors.c.id == shards.c.compressor_id)
-            .where(collections.c.name == collection, compressors.c.fingerprint == spec.fingerprint)
+            .where(shards.c.collection_id == run.collection_id, shards.c.compressor_id == run.compressor_id)
             .order_by(shards.c.id)
         ).all()
-    generation = rows[-1].id if rows else 0  # grows with each commit, so equal numbers mean equal contents
-    manifest = manifest_of(
-        spec,
-        generation=generation,
-        root=readable_root(archive.uri),
-        collection=collection,
-        shards=tuple(
-            ManifestShard(path=row.path, sha256=row.sha256, bytes=row.bytes, rows=row.rows) for row in rows
-        ),
-    )
-    body = write_manifest(manifest)
-    pointer = pointer_path(collection, spec)
-    with suppress(ObjectExists):  # by a night that died between the two writes, or one without news
-        archive.create(f"{pointer.rpartition('/')[0]}/{generation:012d}.json", body)
-    reach("driver.manifest-written")
-    archive.replace(pointer, body)
+        generation = (
+            rows[-1].id if rows else 0
+        )  # grows with each commit, so equal numbers mean equal contents
+        body = write_manifest(
+            manifest_of(
+                run.spec,
+                generation=generation,
+                root=readable_root(archive.uri),
+                collection=run.collection,
+                shards=tuple(
+                    ManifestShard(path=row.path, sha256=row.sha256, bytes=row.bytes, rows=row.rows)
+                    for row in rows
+                ),
+            )
+        )
+        with suppress(ObjectExists):  # by a night that died between the two writes, or one without news
+            archive.create(f"{pointer.rpartition('/')[0]}/{generation:012d}.json", body)
+        reach("driver.manifest-written")
+        archive.replace(pointer, body)
     return pointer
 
 

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 import fwd2bot_core
 from fwd2bot_core.audit.events import Actor, Event
 from fwd2bot_core.compressor.protocol import CompressorSpec
-from infra import audit_log, leases
+from infra import audit_log, leases, pairing
 from infra.crashpoints import reach
 from infra.installation import Installation
 from infra.tables import RunState, collections, compressors, runs
@@ -52,16 +52,21 @@ class Run:
         )
 
 
-def begin(installation: Installation, collection: str, kind: str = "night") -> Run:
-    """Take the lease and write the run down, in one transaction.
+def begin(installation: Installation, collection: str, kind: str = "night", *, role: str = "operator") -> Run:
+    """Take the lease and write the run down, in one transaction. ``role``: in which this process acts.
 
-    Raises ``LeaseHeld`` when another run works on the collection.
+    Raises ``LeaseHeld`` when another run works on the collection, ``IntegrityError`` when the ledger is not the
+    archive's, or is older than it.
     """
     settings = installation.settings
     started = audit_log.now()
+    _, source = settings.collection(collection)
+    place = {"originals": source.originals, "prefix": source.prefix}
     night = started.astimezone(ZoneInfo(settings.night.zone)).date()
     run_id = f"{kind}-{started:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
     with installation.ledger.write() as connection:
+        audit_log.hold(connection)  # runs of several collections may begin at once
+        pairing.check(connection, installation.archive)
         lease = leases.take(
             connection, installation.ledger, f"collection:{collection}", run_id, settings.night.lease_seconds
         )
@@ -69,14 +74,15 @@ def begin(installation: Installation, collection: str, kind: str = "night") -> R
             id=run_id,
             kind=kind,
             collection=collection,
-            collection_id=register_collection(connection, installation, collection, started),
+            collection_id=_register_collection(connection, collection, place, started),
             compressor_id=_register_compressor(connection, installation.spec, started),
             spec=installation.spec,
             night=night,
             lease=lease,
-            actor=audit_log.operator(connection),
+            actor=audit_log.actor(connection, role),
             collection_ref=audit_log.reference(connection, "collection", collection),
         )
+        _note_place(connection, run, place)
         if lease.predecessor is not None:
             _abandon(connection, run, lease.predecessor, started)
         connection.execute(
@@ -110,7 +116,7 @@ def end(installation: Installation, run: Run, summary: NightSummary) -> None:
             run.id,
             summary.state,
             audit_log.now(),
-            summary=summary.to_json(),
+            summary=summary.to_record(),
             message=summary.message,
         )
         audit_log.append(
@@ -125,6 +131,7 @@ def end(installation: Installation, run: Run, summary: NightSummary) -> None:
                 },
             ),
         )
+        pairing.record(connection, installation.archive)
         leases.release(connection, run.lease)
     reach("driver.run-ended")
 
@@ -145,19 +152,29 @@ def fail(installation: Installation, run: Run, error: BaseException) -> None:
         leases.release(connection, run.lease)
 
 
-def register_collection(
-    connection: sa.Connection, installation: Installation, name: str, at: datetime
-) -> int:
+def _register_collection(connection: sa.Connection, name: str, place: dict[str, str], at: datetime) -> int:
     """The ledger's number for a collection of the settings."""
-    _, settings = installation.settings.collection(name)
-    place = {"originals": settings.originals, "prefix": settings.prefix}
-    found = connection.execute(sa.select(collections).where(collections.c.name == name)).one_or_none()
-    if found is None:
-        made = collections.insert().values(name=name, registered_at=at, **place).returning(collections.c.id)
-        return int(connection.execute(made).scalar_one())
-    if (found.originals, found.prefix) != (settings.originals, settings.prefix):
-        connection.execute(collections.update().where(collections.c.id == found.id).values(**place))
-    return int(found.id)
+    found = connection.execute(
+        sa.select(collections.c.id).where(collections.c.name == name)
+    ).scalar_one_or_none()
+    if found is not None:
+        return int(found)
+    made = collections.insert().values(name=name, registered_at=at, **place).returning(collections.c.id)
+    return int(connection.execute(made).scalar_one())
+
+
+def _note_place(connection: sa.Connection, run: Run, place: dict[str, str]) -> None:
+    """A collection that is read from another place than before is worth an event."""
+    mine = collections.c.id == run.collection_id
+    before = connection.execute(sa.select(collections.c.originals, collections.c.prefix).where(mine)).one()
+    if dict(before._mapping) == place:
+        return
+    connection.execute(collections.update().where(mine).values(**place))
+    was, now = (
+        {name: audit_log.reference(connection, name, value) for name, value in there.items()}
+        for there in (before._mapping, place)
+    )
+    audit_log.append(connection, run.event("collection.moved", before=was, after=now))
 
 
 def _register_compressor(connection: sa.Connection, spec: CompressorSpec, at: datetime) -> int:

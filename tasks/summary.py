@@ -13,7 +13,17 @@ import sqlalchemy as sa
 
 from fwd2bot_core.errors import ExitCode
 from infra.database import Ledger
-from infra.tables import BatchState, RunState, batches, failures, object_versions, shards
+from infra.tables import (
+    BatchState,
+    RunState,
+    WorkState,
+    batches,
+    failures,
+    object_versions,
+    runs,
+    shards,
+    work,
+)
 
 NAMED = 20  # failures named in a summary; all of them are in the ledger
 STAGES = ("fetch", "decode", "forward", "encode", "write", "wait")
@@ -54,6 +64,8 @@ class NightSummary:
     failures: list[NamedFailure] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)  # batches that a store or the model failed, and why
     orphans_swept: int = 0
+    orphans_kept: int = 0  # the store did not let them go
+    open_failures: int = 0  # images of this collection that this or an earlier run could not compress
 
     @property
     def state(self) -> RunState:
@@ -84,7 +96,10 @@ class NightSummary:
     def message(self) -> str:
         """One sentence for a log line."""
         if not (self.compressed or self.failed or self.left):
-            return f"nothing new among {self.listed:,} images of {self.collection}"
+            still = (
+                f"; {self.open_failures:,} failed before and wait for a retry" if self.open_failures else ""
+            )
+            return f"nothing new among {self.listed:,} images of {self.collection}{still}"
         parts = [f"{self.compressed:,} compressed"]
         if self.failed:
             parts.append(f"{self.failed:,} failed ({', '.join(f'{k} {v}' for k, v in self.reasons.items())})")
@@ -105,6 +120,10 @@ class NightSummary:
     def to_json(self) -> str:
         return json.dumps(self.to_dict(), sort_keys=True)
 
+    def to_record(self) -> str:
+        """The JSON that the ledger keeps: without names, which stand in rows that can be erased."""
+        return json.dumps(self.to_dict() | {"failures": [], "broken": []}, sort_keys=True)
+
 
 def count(ledger: Ledger, run_id: str) -> dict[str, Any]:
     """The part of a run's summary that the ledger knows."""
@@ -112,6 +131,7 @@ def count(ledger: Ledger, run_id: str) -> dict[str, Any]:
         return {
             **_committed(connection, run_id),
             **_failed(connection, run_id),
+            "open_failures": _open_failures(connection, run_id),
             "left": connection.execute(
                 sa.select(sa.func.coalesce(sa.func.sum(batches.c.units), 0)).where(
                     batches.c.run_id == run_id, batches.c.state == BatchState.PLANNED
@@ -169,3 +189,20 @@ def _failed(connection: sa.Connection, run_id: str) -> dict[str, Any]:
         "reasons": {row[0]: row[1] for row in reasons},
         "failures": [NamedFailure(key=key, reason=reason, detail=detail) for key, reason, detail in named],
     }
+
+
+def _open_failures(connection: sa.Connection, run_id: str) -> int:
+    query = (
+        sa.select(sa.func.count())
+        .select_from(work)
+        .join(runs, sa.and_(runs.c.compressor_id == work.c.compressor_id, runs.c.id == run_id))
+        .join(
+            object_versions,
+            sa.and_(
+                object_versions.c.id == work.c.object_version_id,
+                object_versions.c.collection_id == runs.c.collection_id,
+            ),
+        )
+        .where(work.c.state == WorkState.FAILED, object_versions.c.superseded_at.is_(None))
+    )
+    return int(connection.execute(query).scalar_one())

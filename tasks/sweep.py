@@ -6,13 +6,13 @@ Works on the archive alone; it holds no credentials and no code that could touch
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import suppress
+from dataclasses import dataclass
 from datetime import timedelta
 from itertools import islice
 
 import sqlalchemy as sa
 
-from fwd2bot_core.errors import ObjectChanged, ObjectMissing
+from fwd2bot_core.errors import ObjectMissing, StoreError
 from infra import audit_log, leases
 from infra.database import Ledger
 from infra.objects import ObjectInfo, ObjectStore
@@ -37,30 +37,61 @@ def orphans(ledger: Ledger, archive: ObjectStore) -> Iterator[ObjectInfo]:
             yield from (entry for entry in chunk if entry.key not in known)
 
 
-def sweep(ledger: Ledger, archive: ObjectStore, run: Run, *, older_than: timedelta) -> int:
-    """Delete orphans older than ``older_than``, which must be longer than any batch takes; how many went.
+@dataclass(slots=True)
+class Sweep:
+    """Orphans by what became of them."""
 
-    The event is written before the deletion, so that none is unexplained.
+    swept: int = 0
+    kept: int = 0  # old enough, but the store did not let them go; the next night tries again
+
+
+def sweep(ledger: Ledger, archive: ObjectStore, run: Run, *, older_than: timedelta) -> Sweep:
+    """Delete orphans older than ``older_than``, which must be longer than any batch takes.
+
+    The log says that one is to go before it goes, and afterwards whether it went.
     """
     horizon = audit_log.now() - older_than
-    old = (orphan for orphan in orphans(ledger, archive) if orphan.modified < horizon)
-    return sum(_remove(ledger, archive, run, orphan) for orphan in old)
+    done = Sweep()
+    for orphan in orphans(ledger, archive):
+        if orphan.modified >= horizon or not _announced(ledger, run, orphan):
+            continue
+        if _removed(ledger, archive, run, orphan):
+            done.swept += 1
+        else:
+            done.kept += 1
+    return done
 
 
-def _remove(ledger: Ledger, archive: ObjectStore, run: Run, orphan: ObjectInfo) -> bool:
+def _announced(ledger: Ledger, run: Run, orphan: ObjectInfo) -> bool:
     with ledger.write() as connection:
         leases.check(connection, run.lease)
         if _named_now(connection, orphan.key):
             return False
         subject = {"path": orphan.key, "bytes": orphan.size}
-        audit_log.append(connection, run.event("orphan.swept", subject=subject, reason_code="uncommitted"))
+        audit_log.append(connection, run.event("orphan.sweeping", subject=subject, reason_code="uncommitted"))
+    return True
+
+
+def _removed(ledger: Ledger, archive: ObjectStore, run: Run, orphan: ObjectInfo) -> bool:
     with ledger.write() as connection:
         audit_log.hold(connection)  # no commit can name the object between this look and the deletion
-        if _named_now(connection, orphan.key):
-            return False  # a resumed batch found these very bytes and committed them
-        with suppress(ObjectMissing, ObjectChanged):
-            archive.delete_version(orphan)
-    return True
+        refused = "committed" if _named_now(connection, orphan.key) else _deleted(archive, orphan)
+        event = run.event(
+            "orphan.kept" if refused else "orphan.swept", subject={"path": orphan.key}, reason_code=refused
+        )
+        audit_log.append(connection, event)
+    return refused is None
+
+
+def _deleted(archive: ObjectStore, orphan: ObjectInfo) -> str | None:
+    """None when it is gone; else why it is not."""
+    try:
+        archive.delete_version(orphan)
+    except ObjectMissing:
+        return None
+    except StoreError as error:
+        return type(error).__name__
+    return None
 
 
 def _named_now(connection: sa.Connection, key: str) -> bool:

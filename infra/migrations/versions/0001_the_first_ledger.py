@@ -74,13 +74,20 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("sha256", name=op.f("pk_contents")),
     )
     op.create_table(
+        "installation",
+        sa.Column("id", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("uuid", sa.String(length=36), nullable=False),
+        sa.CheckConstraint("id = 1", name=op.f("ck_installation_single_row")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_installation")),
+    )
+    op.create_table(
         "leases",
         sa.Column("slot", sa.String(length=250), nullable=False),
         sa.Column("run_id", sa.String(length=60), nullable=True),
         sa.Column("fencing", sa.BigInteger(), nullable=False),
         sa.Column("host", sa.String(length=255), nullable=False),
         sa.Column("pid", sa.Integer(), nullable=False),
-        sa.Column("process_started", sa.String(length=40), nullable=False),
+        sa.Column("process", sa.String(length=200), nullable=False),
         sa.Column("renewed_at", infra.tables.UtcDateTime(timezone=True), nullable=False),
         sa.Column("seconds", sa.Integer(), nullable=False),
         sa.PrimaryKeyConstraint("slot", name=op.f("pk_leases")),
@@ -117,6 +124,7 @@ def upgrade() -> None:
     op.create_index(
         op.f("ix_object_versions_content_sha256"), "object_versions", ["content_sha256"], unique=False
     )
+    op.create_index(op.f("ix_object_versions_key"), "object_versions", ["key"], unique=False)
     op.create_table(
         "runs",
         sa.Column("id", sa.String(length=60), nullable=False),
@@ -256,6 +264,8 @@ def upgrade() -> None:
         ),
         sa.Column("batch_id", sa.String(length=32), nullable=False),
         sa.Column("state", sa.String(length=20), nullable=False),
+        sa.Column("failures", sa.Integer(), nullable=False),
+        sa.Column("reason", sa.String(length=30), nullable=True),
         sa.ForeignKeyConstraint(["batch_id"], ["batches.id"], name=op.f("fk_work_batch_id")),
         sa.ForeignKeyConstraint(["compressor_id"], ["compressors.id"], name=op.f("fk_work_compressor_id")),
         sa.ForeignKeyConstraint(
@@ -263,7 +273,7 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("object_version_id", "compressor_id", name=op.f("pk_work")),
     )
-    op.create_index(op.f("ix_work_batch_id"), "work", ["batch_id"], unique=False)
+    op.create_index(op.f("ix_work_batch_id_work_state"), "work", ["batch_id", "state"], unique=False)
     op.create_index(
         op.f("ix_work_compressor_id_work_state"), "work", ["compressor_id", "state"], unique=False
     )
