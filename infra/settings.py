@@ -10,23 +10,12 @@ Knows nothing about what the values are used for.
 from __future__ import annotations
 
 import os
-import re
 import tomllib
 from collections.abc import Iterator, Mapping
-from contextvars import ContextVar
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
-from zoneinfo import ZoneInfo
+from typing import Any, Literal, Self
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    StringConstraints,
-    ValidationError,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
     DotEnvSettingsSource,
@@ -34,46 +23,17 @@ from pydantic_settings import (
     PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
+from pydantic_settings.exceptions import SettingsError as UnreadableVariable
 
 from fwd2bot_core.errors import SettingsError
 from infra.objects import S3Options
+from infra.setting_types import Bundle, CollectionName, Cron, LedgerUrl, Location, Memory, Zone, base, masked
 
 DEFAULT_FILE = "fwd2bot.toml"
 FILE_VARIABLE = "FWD2BOT_CONFIG"
+DEBUG_VARIABLE = "FWD2BOT_DEBUG"  # read by the command: tracebacks of what is our fault
 _OURS = "fwd2bot_"  # what our variables start with, in any case
-_NO_SETTINGS = {FILE_VARIABLE.lower(), "fwd2bot_crash_at"}  # ours, and read elsewhere
-_PASSWORD = re.compile(r"(://[^/@:]*:).+@")
-
-_base: ContextVar[Path] = ContextVar("folder that relative locations count from")
-
-
-def _locate(value: str) -> str:
-    """A plain path becomes a file:// URI below the settings file's folder; URIs stay as they are."""
-    if "://" in value:
-        return value
-    base = _base.get(Path.cwd())
-    return (base / Path(value).expanduser()).resolve().as_uri()
-
-
-def _locate_ledger(value: str) -> str:
-    if "://" in value:
-        return value
-    base = _base.get(Path.cwd())
-    return f"sqlite:///{(base / Path(value).expanduser()).resolve()}"
-
-
-def _known_zone(value: str) -> str:
-    try:
-        ZoneInfo(value)
-    except (KeyError, ValueError, OSError) as error:
-        raise ValueError(f"{value!r} is no IANA time zone (such as Asia/Tokyo)") from error
-    return value
-
-
-CollectionName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
-Location = Annotated[str, AfterValidator(_locate)]
-LedgerUrl = Annotated[str, AfterValidator(_locate_ledger)]
-Zone = Annotated[str, AfterValidator(_known_zone)]
+_NO_SETTINGS = {FILE_VARIABLE.lower(), DEBUG_VARIABLE.lower(), "fwd2bot_crash_at"}  # ours, and read elsewhere
 
 
 class Section(BaseModel):
@@ -103,7 +63,9 @@ class CollectionSettings(Section):
 class CompressorSettings(Section):
     """Which bundle compresses."""
 
-    bundle: str = Field("nano", description="'nano' (shipped), 'fake' (no weights, for tests), or a folder")
+    bundle: Bundle = Field(
+        "nano", description="'nano' (shipped), 'fake' (no weights, for tests), or a folder"
+    )
     micro_batch: int = Field(32, ge=1, le=4096, description="images a forward pass")
 
 
@@ -114,7 +76,7 @@ class ExecutionSettings(Section):
     workers: int = Field(2, ge=1, le=256, description="worker processes")
     torch_threads: int = Field(1, ge=0, le=512, description="threads of one forward pass; 0 = torch's own")
     fetch_threads: int = Field(4, ge=1, le=256, description="concurrent reads and decodes a worker")
-    memory_limit: str = Field("auto", description="of a worker, such as 8GiB; 'auto' shares the machine's")
+    memory_limit: Memory = Field("auto", description="of a worker, such as 8GiB; 'auto' shares the machine's")
 
 
 class LimitSettings(Section):
@@ -129,7 +91,7 @@ class NightSettings(Section):
 
     batch_size: int = Field(1000, ge=1, le=20_000, description="images a shard, at most")
     smallest_batch: int = Field(64, ge=1, description="do not split below this to feed more workers")
-    cron: str = Field("0 1 * * *", description="when `fwd2bot serve` starts a night")
+    cron: Cron = Field("0 1 * * *", description="when `fwd2bot serve` starts a night")
     zone: Zone = Field("UTC", description="IANA time zone of the cron line and of the night's date")
     lease_seconds: float = Field(60.0, gt=0, description="a run silent for so long has lost its lease")
     engine: Literal["prefect", "direct"] = Field("prefect", description="with Prefect's records, or without")
@@ -205,7 +167,7 @@ def load_settings(given: Path | None = None) -> Settings:
     """Read all sources. Raises ``SettingsError`` with one line a problem."""
     file = settings_file(given)
     layers = _layers(file)
-    token = _base.set(file.parent if file else Path.cwd())
+    token = base.set(file.parent if file else Path.cwd())
     try:
         return Settings(**_merge([layer for _, layer in reversed(layers)]))
     except ValidationError as error:
@@ -214,7 +176,7 @@ def load_settings(given: Path | None = None) -> Settings:
         )
         raise SettingsError(f"wrong settings in {_described(file)}: {problems}") from None
     finally:
-        _base.reset(token)
+        base.reset(token)
 
 
 def explain_settings(given: Path | None = None) -> list[tuple[str, str, str]]:
@@ -224,7 +186,7 @@ def explain_settings(given: Path | None = None) -> list[tuple[str, str, str]]:
     rows = []
     for name, value in _leaves(load_settings(given).model_dump(mode="json")):
         source = next((source for source, leaves in layers if name in leaves), "default")
-        shown = "" if value is None else _PASSWORD.sub(r"\1***@", str(value))
+        shown = "" if value is None else masked(str(value))
         rows.append((name, shown, source))
     return rows
 
@@ -234,9 +196,16 @@ def _layers(file: Path | None) -> list[tuple[str, dict[str, Any]]]:
     beside = (file.parent if file else Path.cwd()) / ".env"
     return [
         ("environment", _read_variables(EnvSettingsSource(Settings), "the environment")),
-        (str(beside), _read_variables(DotEnvSettingsSource(Settings, env_file=beside), str(beside))),
+        (str(beside), _read_variables(_dotenv(beside), str(beside))),
         (str(file), _read_toml(file) if file else {}),
     ]
+
+
+def _dotenv(file: Path) -> EnvSettingsSource:
+    try:
+        return DotEnvSettingsSource(Settings, env_file=file, env_file_encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"cannot read {file}: {error}") from None
 
 
 def _read_variables(source: EnvSettingsSource, where: str) -> dict[str, Any]:
@@ -248,7 +217,13 @@ def _read_variables(source: EnvSettingsSource, where: str) -> dict[str, Any]:
             known = ", ".join(Settings.model_fields)
             raise SettingsError(f"{where} sets {name.upper()}, which is no setting; sections are: {known}")
     source.env_vars = ours
-    return source()
+    try:
+        return source()
+    except UnreadableVariable as error:
+        raise SettingsError(
+            f"{where} gives a whole section something else than JSON ({error}); set one value of it, such as "
+            "FWD2BOT_NIGHT__CRON"
+        ) from None
 
 
 def _read_toml(file: Path) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import pytest
 from pydantic import ValidationError
 
 from fwd2bot_core.errors import SettingsError
+from infra.database import open_ledger
 from infra.settings import Settings, explain_settings, load_settings
 
 WriteToml = Callable[[str], Path]
@@ -94,6 +95,15 @@ def test_plain_paths_count_from_the_settings_file(
         ("[collections.a]\nprefix = 'x'\n", "collections.a.originals"),
         ("[execution]\nexecutor = 'cloud'\n", "execution.executor"),
         ("[archive]\nstore = 'memory://a'\n[execution]\nexecutor = 'local'\n", "memory://"),
+        ("[night]\ncron = 'nonsense'\n", "'nonsense' is no cron line (five fields"),
+        ("[night]\ncron = '61 1 * * *'\n", "'61 1 * * *' is no cron line (bad minute)"),
+        ("[execution]\nmemory_limit = 'lots'\n", "'lots' is no amount of memory"),
+        ("[archive]\nledger = 'not a url://x'\n", "archive.ledger: Value error, this is no database URL"),
+        ("[archive]\nledger = 'postgresql://h:port/db'\n", "this is no database URL"),
+        (
+            "[archive]\nstore = 's3://id:key@bucket'\n",
+            "archive.store: Value error, credentials do not belong",
+        ),
         ("[night\n", "not valid TOML"),
     ],
 )
@@ -145,7 +155,92 @@ def test_a_misspelt_line_of_a_dotenv_file_is_refused(toml: WriteToml, tmp_path: 
         load_settings(file)
 
 
+@pytest.mark.parametrize("name", ["FWD2BOT_NIGHT", "FWD2BOT_COLLECTIONS"])
+def test_a_variable_for_a_whole_section_that_is_no_json(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(name, "foo")
+    with pytest.raises(
+        SettingsError, match=f'the environment gives .*"{name[8:].lower()}".*FWD2BOT_NIGHT__CRON'
+    ):
+        load_settings()
+
+
+def test_a_dotenv_file_that_is_no_text(toml: WriteToml, tmp_path: Path) -> None:
+    file = toml("")
+    (tmp_path / ".env").write_bytes(b"\xff\xfe=\x00")
+    with pytest.raises(SettingsError, match=r"cannot read .*\.env"):
+        load_settings(file)
+
+
+def test_a_bundle_counts_from_the_settings_file_unless_it_ships(
+    toml: WriteToml, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = toml('[compressor]\nbundle = "b/mine"\n')
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    assert load_settings(file).compressor.bundle == str(tmp_path / "b" / "mine")
+    for shipped in ("nano", "fake"):
+        assert load_settings(toml(f'[compressor]\nbundle = "{shipped}"\n')).compressor.bundle == shipped
+
+
+@pytest.mark.parametrize("folder", ["q?x", "100%", "a#b", "ä %3F"])
+def test_a_ledger_stays_in_its_folder_whatever_that_is_called(tmp_path: Path, folder: str) -> None:
+    (tmp_path / folder).mkdir()
+    (tmp_path / folder / "fwd2bot.toml").write_text("")
+    url = load_settings(tmp_path / folder / "fwd2bot.toml").archive.ledger
+    open_ledger(url).close()
+    assert [file.name for file in (tmp_path / folder).glob("*.sqlite")] == ["ledger.sqlite"]
+    assert [file.name for file in tmp_path.iterdir()] == [folder]
+
+
+MEMORY = ["8GiB", "8 GB", "1e9", "0.5 TB", "512MiB", "2g", "100", ".5G", "1.GB", "7kib"]
+NO_MEMORY = ["lots", "GB", "", "8 GiBs", "8,5 GB", "-", "8 8"]
+
+
+@pytest.mark.parametrize("text", [*MEMORY, *NO_MEMORY])
+def test_memory_is_what_dask_reads(text: str) -> None:
+    from dask.utils import parse_bytes
+
+    if text in MEMORY:
+        assert Settings(execution={"memory_limit": text}).execution.memory_limit == text
+        assert parse_bytes(text) >= 0
+    else:
+        with pytest.raises(ValidationError, match="no amount of memory"):
+            Settings(execution={"memory_limit": text})
+
+
+@pytest.mark.parametrize(
+    "line", ["0 1 * * *", "*/5 8-17 * * 1-5", "30 0 1,15 * *", "0 0 * * sun", "0 0 L * *"]
+)
+def test_prefect_takes_the_cron_lines_that_we_take(line: str) -> None:
+    from prefect.schedules import Cron
+
+    assert Cron(Settings(night={"cron": line}).night.cron, timezone="UTC").cron == line
+
+
 SECRET = "hunter2-hunter2"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"postgresql://h/db?user=u&password={SECRET}",
+        f"postgresql://h/db?sslpassword={SECRET}",
+        f"postgresql://u:x@{SECRET}@h/db",
+        f"postgresql://u:{SECRET}@h:port/db",
+    ],
+)
+def test_a_password_where_it_would_be_printed_is_refused_unprinted(toml: WriteToml, url: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load_settings(toml(f'[archive]\nledger = "{url}"\n'))
+    assert SECRET not in str(caught.value)
+
+
+def test_where_a_password_may_stand_is_said(toml: WriteToml) -> None:
+    with pytest.raises(SettingsError, match=r"PGPASSWORD.*\.pgpass"):
+        load_settings(toml('[archive]\nledger = "postgresql://h/db?password=x"\n'))
+    allowed = "postgresql+psycopg://u@h/db?passfile=%2Fhome%2Fu%2F.pgpass&sslmode=verify-full"
+    assert load_settings(toml(f'[archive]\nledger = "{allowed}"\n')).archive.ledger == allowed
 
 
 def test_secrets_never_print(toml: WriteToml, monkeypatch: pytest.MonkeyPatch) -> None:

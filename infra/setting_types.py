@@ -1,0 +1,107 @@
+"""The kinds of value that a setting may be: locations, database URLs, cron lines, sizes. Each check says what is wrong
+without repeating a secret.
+
+A plain path counts from the folder of the settings file, which whoever reads that file sets in ``base``. Knows
+nothing about which settings there are.
+"""
+
+from __future__ import annotations
+
+import re
+from contextvars import ContextVar
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
+
+from pydantic import AfterValidator, StringConstraints
+
+SHIPPED_BUNDLES = ("nano", "fake")
+_SIZE = re.compile(r"(\d+\.?\d*|\.\d+)(e[+-]?\d+)? *([kmgtp]i?b?|b)?", re.IGNORECASE)  # as dask reads it
+_SECRET_OPTION = re.compile(r"pass(?!file)|pwd", re.IGNORECASE)
+_PASSWORD = re.compile(r"(://[^/@:]*:).+@")
+
+base: ContextVar[Path] = ContextVar("folder that relative locations count from")
+
+
+def masked(value: str) -> str:
+    """``value`` without the password of a ``user:password@`` in it."""
+    return _PASSWORD.sub(r"\1***@", value)
+
+
+def _below_base(value: str) -> Path:
+    return (base.get(Path.cwd()) / Path(value).expanduser()).resolve()
+
+
+def _locate(value: str) -> str:
+    """A plain path becomes a file:// URI below the settings file's folder; URIs stay as they are."""
+    if "://" not in value:
+        return _below_base(value).as_uri()
+    if "@" in urlsplit(value).netloc:
+        raise ValueError("credentials do not belong into a location; see the s3 settings for where they do")
+    return value
+
+
+def _locate_bundle(value: str) -> str:
+    return value if value in SHIPPED_BUNDLES else str(_below_base(value))
+
+
+def _locate_ledger(value: str) -> str:
+    from sqlalchemy import URL, make_url  # takes a third of a second, which `--help` has no use for
+    from sqlalchemy.exc import ArgumentError
+
+    if "://" not in value:
+        return URL.create("sqlite", database=str(_below_base(value))).render_as_string(hide_password=False)
+    try:
+        url = make_url(value)
+    except (ArgumentError, ValueError):
+        raise ValueError(
+            "this is no database URL; the form is postgresql+psycopg://user@host/database"
+        ) from None
+    if "@" in (url.host or ""):
+        raise ValueError("write an @ inside a password as %40, and a / as %2F")
+    if any(_SECRET_OPTION.search(name) for name in url.query):
+        raise ValueError(
+            "a password among the URL's options would be printed; put it into user:password@host, the environment "
+            "(PGPASSWORD) or ~/.pgpass"
+        )
+    return value
+
+
+def _known_zone(value: str) -> str:
+    try:
+        ZoneInfo(value)
+    except (KeyError, ValueError, OSError) as error:
+        raise ValueError(f"{value!r} is no IANA time zone (such as Asia/Tokyo)") from error
+    return value
+
+
+def _cron(value: str) -> str:
+    from cronsim import CronSim, CronSimError
+
+    try:
+        if len(value.split()) != 5:
+            raise CronSimError("five fields are needed")
+        CronSim(value, datetime(2026, 1, 1))
+    except CronSimError as error:
+        said = str(error)
+        raise ValueError(
+            f"{value!r} is no cron line ({said[:1].lower()}{said[1:]}); 01:00 each day is '0 1 * * *'"
+        ) from None
+    return value
+
+
+def _memory(value: str) -> str:
+    if value != "auto" and not _SIZE.fullmatch(value.strip()):
+        raise ValueError(f"{value!r} is no amount of memory; write 'auto', or such as 8GiB")
+    return value
+
+
+CollectionName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
+Location = Annotated[str, AfterValidator(_locate)]
+LedgerUrl = Annotated[str, AfterValidator(_locate_ledger)]
+Bundle = Annotated[str, AfterValidator(_locate_bundle)]
+Zone = Annotated[str, AfterValidator(_known_zone)]
+Cron = Annotated[str, AfterValidator(_cron)]
+Memory = Annotated[str, AfterValidator(_memory)]
