@@ -1,37 +1,32 @@
-"""Scrubbing: are the committed bytes still the committed bytes?
+"""Scrubbing: are the committed bytes still the committed bytes, and do the tables still say so?
 
-Reads every committed shard and audit segment again and holds hash, row count and Merkle root against the
-ledger. Finds and names; repairs nothing, and never touches an original.
+Walks the audit log from its beginning. Each event must give its leaf hash; each object that a
+``batch.committed`` event names is read again; the tables and manifests that people and programs use are held
+against these, in both directions. Finds and names; repairs nothing, and never touches an original.
+Whoever rewrites the log with all its hashes is caught by what is kept outside of it, not here.
 """
 
 from __future__ import annotations
 
-import hashlib
-import io
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 
 from fwd2bot_core.audit.canonical import parse
+from fwd2bot_core.audit.events import rfc3339
 from fwd2bot_core.audit.merkle import leaf_hash
-from fwd2bot_core.audit.segment import read_segment, verify_subroot
-from fwd2bot_core.errors import IntegrityError, StoreError, StoreUnreachable
-from fwd2bot_core.tokens.shard import read_rows, read_spec
+from fwd2bot_core.errors import IntegrityError
 from infra.database import Ledger
 from infra.objects import ObjectStore
-from infra.tables import audit_events, audit_head, audit_segments, compressors, shards
+from infra.tables import audit_events, audit_head, audit_segments, shards
+from tasks.verify_manifests import check_manifests
+from tasks.verify_objects import Finding, Target, check, targets
 
 EVENTS_AT_ONCE = 1_000
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One object that is not what was committed."""
-
-    what: str  # "shard", "segment" or "event"
-    name: str
-    problem: str
+COMMITTED = "batch.committed"
+_ROWS = {"shard": (shards.c.id, shards.c.path), "segment": (audit_segments.c.seq, audit_segments.c.path)}
 
 
 @dataclass(slots=True)
@@ -49,91 +44,97 @@ def verify(
 ) -> Scrub:
     """Check everything that is committed; ``progress`` is told objects done and objects in all.
 
-    Raises ``StoreUnreachable`` and ``LedgerError``: what cannot be asked is not known to be damaged.
+    Holds one object at a time, and one number for each row of ``shards`` and ``audit_segments``; nights may run
+    meanwhile. Raises ``StoreUnreachable`` and ``LedgerError``: what cannot be asked is not known to be damaged.
     """
-    scrub = Scrub()
-    targets = _targets(ledger)
-    for done, (kind, row) in enumerate(targets, start=1):
-        try:
-            data = archive.read(row.path)
-            scrub.bytes += len(data)
-            _CHECKS[kind](row, data)
-        except StoreUnreachable:
-            raise  # it says nothing about what is stored
-        except (IntegrityError, StoreError) as error:
-            scrub.findings += (Finding(kind, row.path, str(error)),)
+    scrub, findings = Scrub(), list[Finding]()
+    unexplained = _rows(ledger)  # asked before the log, so the events of all these rows are in it
+    in_all = sum(map(len, unexplained.values()))
+    for found in _walk(ledger, scrub):
+        if isinstance(found, Finding):
+            findings.append(found)
+            continue
+        checked = check(ledger, archive, found)
+        findings += checked.findings
+        if checked.row is not None:
+            unexplained[found.kind].discard(checked.row)
+        scrub.bytes += checked.bytes
         scrub.objects += 1
-        progress(done, len(targets))
-    for finding in _bad_events(ledger, scrub):
-        scrub.findings += (finding,)
+        progress(scrub.objects, max(scrub.objects, in_all))
+    findings += _without_event(ledger, unexplained)
+    findings += check_manifests(ledger, archive)
+    scrub.findings = tuple(findings)
     return scrub
 
 
-def _targets(ledger: Ledger) -> list[tuple[str, sa.Row]]:  # type: ignore[type-arg]
+def _rows(ledger: Ledger) -> dict[str, set[int]]:
     with ledger.read() as connection:
-        found = connection.execute(
-            sa.select(shards, compressors.c.fingerprint)
-            .join(compressors, compressors.c.id == shards.c.compressor_id)
-            .order_by(shards.c.id)
-        ).all()
-        segments = connection.execute(sa.select(audit_segments).order_by(audit_segments.c.seq)).all()
-    return [("shard", row) for row in found] + [("segment", row) for row in segments]
+        return {kind: set(connection.execute(sa.select(id)).scalars()) for kind, (id, _) in _ROWS.items()}
 
 
-def _check_hash(row: sa.Row, data: bytes) -> None:  # type: ignore[type-arg]
-    digest = hashlib.sha256(data).hexdigest()
-    if digest != row.sha256:
-        raise IntegrityError(
-            f"{len(data):,} bytes with sha256 {digest[:16]}, committed were {row.bytes:,} with {row.sha256[:16]}. "
-            "Restore it from a backup or another version, then verify again."
-        )
-
-
-def _check_shard(row: sa.Row, data: bytes) -> None:  # type: ignore[type-arg]
-    _check_hash(row, data)
-    found = read_spec(io.BytesIO(data)).fingerprint
-    if found != row.fingerprint:
-        raise IntegrityError(f"made by compressor {found[:12]}, the ledger says {row.fingerprint[:12]}")
-    if len(read_rows(io.BytesIO(data))) != row.rows:
-        raise IntegrityError(f"the ledger counts {row.rows} rows, the file does not")
-
-
-def _check_segment(row: sa.Row, data: bytes) -> None:  # type: ignore[type-arg]
-    _check_hash(row, data)
-    verify_subroot(data, row.subroot)
-    if len(read_segment(data)) != row.rows:
-        raise IntegrityError(f"the ledger counts {row.rows} lines, the file does not")
-
-
-_CHECKS = {"shard": _check_shard, "segment": _check_segment}
-
-
-def _bad_events(ledger: Ledger, scrub: Scrub) -> Iterator[Finding]:
-    """Gaps in the numbers, and bodies that give another leaf hash or number than their row."""
+def _without_event(ledger: Ledger, unexplained: dict[str, set[int]]) -> Iterator[Finding]:
     with ledger.read() as connection:
-        size = connection.execute(sa.select(audit_head.c.size)).scalar_one()
-        expected = 0
-        rows = connection.execution_options(yield_per=EVENTS_AT_ONCE).execute(
-            sa.select(audit_events.c.seq, audit_events.c.body, audit_events.c.leaf).order_by(
-                audit_events.c.seq
-            )
-        )
-        for row in rows:
-            if row.seq != expected:
-                yield Finding("event", str(expected), f"missing: the log goes on at {row.seq}")
-            if problem := _bad_event(row):
-                yield Finding("event", str(row.seq), problem)
-            expected = row.seq + 1
-            scrub.events += 1
-        if expected != size:
-            yield Finding("event", str(expected), f"the log's head says {size} events")
+        for kind, (id, path) in _ROWS.items():
+            for number in sorted(unexplained[kind]):
+                name = connection.execute(sa.select(path).where(id == number)).scalar_one()
+                problem = f"the ledger has this {kind}, and no event says that it was committed"
+                yield Finding("ledger", name, problem)
 
 
-def _bad_event(row: sa.Row) -> str | None:  # type: ignore[type-arg]
+def _walk(ledger: Ledger, scrub: Scrub) -> Iterator[Finding | Target]:
+    """What is wrong with the log itself, and each object that it names, in the order of the log."""
+    before, expected = _size(ledger), 0
+    for row in _events(ledger):
+        if row.seq != expected:
+            yield Finding("event", str(expected), f"missing: the log goes on at {row.seq}")
+        if problem := _bad_event(row):
+            yield Finding("event", str(row.seq), problem)
+        try:
+            body = parse(row.body)
+            yield from targets(body) if body.get("type") == COMMITTED else ()
+        except IntegrityError as error:
+            if not problem:
+                yield Finding("event", str(row.seq), str(error))
+        expected = row.seq + 1
+        scrub.events += 1
+    after = _size(ledger)
+    if not before <= expected <= after:  # it may have grown meanwhile
+        yield Finding("event", str(expected), f"the log's head says {after} events")
+
+
+def _size(ledger: Ledger) -> int:
+    with ledger.read() as connection:
+        return int(connection.execute(sa.select(audit_head.c.size)).scalar_one())
+
+
+def _events(ledger: Ledger) -> Iterator[sa.Row[Any]]:
+    """In pages, each in a short transaction: reading the objects between them may take hours."""
+    page = sa.select(audit_events).order_by(audit_events.c.seq).limit(EVENTS_AT_ONCE)
+    last = -1
+    while True:
+        with ledger.read() as connection:
+            rows = connection.execute(page.where(audit_events.c.seq > last)).all()
+        if not rows:
+            return
+        yield from rows
+        last = rows[-1].seq
+
+
+def _bad_event(row: sa.Row[Any]) -> str | None:
+    """Why the event is not what was logged, or its columns do not say what its body says."""
     if leaf_hash(row.body) != row.leaf:
         return "its body does not give its leaf hash"
     try:
-        said = parse(row.body).get("seq")
+        body = parse(row.body)
     except IntegrityError as error:
         return str(error)
-    return None if said == row.seq else f"its body says that it is number {said}"
+    if body.get("seq") != row.seq:
+        return f"its body says that it is number {body.get('seq')}"
+    columns = {
+        "type": row.type,
+        "event_id": row.event_id,
+        "run_id": row.run_id,
+        "occurred_at": rfc3339(row.occurred_at),
+    }
+    wrong = [name for name, value in columns.items() if body.get(name) != value]
+    return f"its columns say another {' and '.join(wrong)} than its body" if wrong else None

@@ -7,9 +7,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from fwd2bot_core.audit.canonical import parse
 from fwd2bot_core.work import Batch, Receipt, Unit
 from infra.executor import Died, Finished, Outcome
 from infra.installation import Installation
+from infra.tables import audit_events, leases, metadata
 from infra.worker import compress_batch
 from tasks import runs
 from tasks.commit import commit
@@ -23,7 +25,7 @@ def begin(house: Installation, kind: str = "night") -> Run:
     """A run that has listed what there is."""
     run = runs.begin(house, COLLECTION, kind)
     if kind == "night":
-        discover(house.ledger, house.originals(COLLECTION), run.collection_id)
+        discover(house.ledger, house.originals(COLLECTION), run.collection_id, run=run)
     return run
 
 
@@ -54,16 +56,43 @@ def rows(house: Installation, query: sa.Select[Any] | sa.Table) -> list[Any]:
         return list(connection.execute(query if isinstance(query, sa.Select) else sa.select(query)).all())
 
 
+def everything(house: Installation) -> dict[str, list[Any]]:
+    """Every row of every table, but for the lease's heartbeat."""
+    return {name: rows(house, table) for name, table in metadata.tables.items() if name != "leases"}
+
+
+def statements(seen: list[str]) -> Callable[..., None]:
+    """A listener for an engine's ``before_cursor_execute`` that remembers each statement."""
+    return lambda connection, cursor, statement, *_: seen.append(statement)
+
+
+def query_plan(connection: sa.Connection, statement: str, parameters: tuple[Any, ...]) -> list[str]:
+    """How SQLite would go about a statement, a line a table."""
+    return [row.detail for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)]
+
+
 def count(house: Installation, table: sa.Table, *where: sa.ColumnElement[bool]) -> int:
     return len(rows(house, sa.select(table).where(*where)))
 
 
 def die_with_the_process(house: Installation) -> None:
-    """As if the driver that holds the leases had been killed: their process is of another start time."""
-    from infra.tables import leases
-
+    """As if the driver that holds the leases had been killed: its process number is another process's now."""
     with house.ledger.write() as connection:
-        connection.execute(leases.update().values(process_started="0.00"))
+        connection.execute(leases.update().values(process=leases.c.process + "0"))
+
+
+def lose_the_lease(house: Installation) -> None:
+    """As if another run had taken the slot over from this one, which was silent for too long."""
+    with house.ledger.write() as connection:
+        connection.execute(leases.update().values(fencing=leases.c.fencing + 1))
+
+
+def events(house: Installation, *types: str) -> list[dict[str, Any]]:
+    """The bodies in the audit log, of these types or of all, oldest first; each is canonical and says its number."""
+    query = sa.select(audit_events).order_by(audit_events.c.seq)
+    bodies = [(row, parse(row.body)) for row in rows(house, query)]
+    assert [body["seq"] for _, body in bodies] == list(range(len(bodies)))
+    return [body for row, body in bodies if not types or row.type in types]
 
 
 class Scripted:

@@ -1,18 +1,23 @@
-"""Every kind of damage to what was committed is found and named."""
+"""Every kind of damage to the log and to the objects that it names is found and named."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
+import tasks.verify
+from fwd2bot_core.audit.canonical import canonical, parse
+from fwd2bot_core.audit.merkle import leaf_hash
 from fwd2bot_core.errors import StoreUnreachable
 from infra.installation import Installation
 from infra.objects.file import FileStore
 from infra.tables import audit_events, audit_segments, shards
+from tasks.summary import NightSummary
 from tasks.verify import Finding, Scrub, verify
 from tests.houses import night
 from tests.tasks.steps import rows
@@ -40,6 +45,12 @@ def flip(house: Installation, path: str, at: int) -> None:
 def alter(house: Installation, statement: sa.Update | sa.Delete) -> None:
     with house.ledger.write() as connection:
         assert connection.execute(statement).rowcount == 1
+
+
+def first_commit(house: Installation) -> Any:
+    """The first event that says what was committed."""
+    commits = sa.select(audit_events).where(audit_events.c.type == "batch.committed")
+    return rows(house, commits.order_by(audit_events.c.seq))[0]
 
 
 def test_what_was_committed_is_clean(installation: Installation) -> None:
@@ -76,33 +87,13 @@ def test_a_whole_shard_in_another_ones_place_is_found(installation: Installation
     assert [finding.name for finding in scrub(installation).findings] == [first.path]
 
 
-def test_a_segment_altered_together_with_its_hash_does_not_give_its_root(installation: Installation) -> None:
-    row = rows(installation, audit_segments)[0]
-    lines = installation.archive.read(row.path).splitlines(keepends=True)
-    data = b"".join([lines[1], lines[0], *lines[2:]])
-    installation.archive.replace(row.path, data)
-    same = audit_segments.c.seq == row.seq
-    alter(installation, audit_segments.update().where(same).values(sha256=hashlib.sha256(data).hexdigest()))
-    (finding,) = scrub(installation).findings
-    assert (finding.what, finding.name) == ("segment", row.path)
-    assert "root" in finding.problem
-
-
-@pytest.mark.parametrize("values", [{"rows": 19}, {"sha256": "0" * 64}])
-def test_an_altered_ledger_row_disagrees_with_its_shard(
-    installation: Installation, values: dict[str, object]
-) -> None:
-    row = rows(installation, shards)[0]
-    alter(installation, shards.update().where(shards.c.id == row.id).values(**values))
-    assert row.path in [finding.name for finding in scrub(installation).findings]
-
-
 def test_an_altered_event_is_found(installation: Installation) -> None:
-    body = rows(installation, audit_events)[2].body
-    changed = body.replace(b'"rejected":0', b'"rejected":1')
-    assert changed != body
-    alter(installation, audit_events.update().where(audit_events.c.seq == 2).values(body=changed))
-    assert scrub(installation).findings == (Finding("event", "2", "its body does not give its leaf hash"),)
+    row = first_commit(installation)
+    changed = row.body.replace(b'"rejected":0', b'"rejected":1')
+    assert changed != row.body
+    alter(installation, audit_events.update().where(audit_events.c.seq == row.seq).values(body=changed))
+    problem = "its body does not give its leaf hash"
+    assert scrub(installation).findings == (Finding("event", str(row.seq), problem),)
 
 
 def test_an_event_whose_hash_was_altered_too_still_says_its_own_number(installation: Installation) -> None:
@@ -126,11 +117,67 @@ def test_a_missing_last_event_is_found(installation: Installation) -> None:
     assert (finding.what, finding.name) == ("event", str(last))
 
 
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"type": "batch.planned"},
+        {"run_id": "night-of-somebody-else"},
+        {"event_id": "00000000-0000-4000-8000-000000000000"},
+        {"occurred_at": datetime(2020, 1, 1, tzinfo=UTC)},
+    ],
+)
+def test_an_events_columns_must_say_what_its_body_says(
+    installation: Installation, values: dict[str, Any]
+) -> None:
+    seq = first_commit(installation).seq
+    alter(installation, audit_events.update().where(audit_events.c.seq == seq).values(**values))
+    (name,) = values
+    problem = f"its columns say another {name} than its body"
+    assert scrub(installation).findings == (Finding("event", str(seq), problem),)
+
+
+def test_a_commit_that_does_not_say_what_was_committed_is_found(installation: Installation) -> None:
+    """Its leaf hash agrees: somebody who can compute one wrote it."""
+    row = first_commit(installation)
+    body = parse(row.body)
+    del body["after"]["shard"]["sha256"]
+    forged = {"body": canonical(body), "leaf": leaf_hash(canonical(body))}
+    alter(installation, audit_events.update().where(audit_events.c.seq == row.seq).values(**forged))
+    event, *others = scrub(installation).findings
+    problem = "it does not say what was committed: after.shard.sha256: Field required"
+    assert event == Finding("event", str(row.seq), problem)
+    assert [finding.what for finding in others] == ["ledger", "ledger"]  # rows that no event explains
+
+
+def test_a_log_longer_than_a_page_is_walked_to_its_end(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tasks.verify, "EVENTS_AT_ONCE", 2)
+    clean = scrub(installation)
+    assert clean.findings == ()
+    assert (clean.events, clean.objects) == (len(rows(installation, audit_events)), 6)
+
+
+def test_nights_may_run_meanwhile(installation: Installation, photos: Callable[..., list[Path]]) -> None:
+    """What is committed while the scrub goes on is read too, and nothing is missing or too much."""
+    done: list[NightSummary] = []
+
+    def meanwhile(*_: int) -> None:
+        if not done:
+            photos(20, start=100)
+            done.append(night(installation))
+
+    found = verify(installation.ledger, installation.archive, progress=meanwhile)
+    assert done[0].compressed == 20
+    assert found.findings == ()
+    assert found.events == len(rows(installation, audit_events))
+
+
 def test_each_of_several_damages_is_named(installation: Installation) -> None:
     for row in rows(installation, shards):
         flip(installation, row.path, 100)
     alter(installation, audit_events.update().where(audit_events.c.seq == 0).values(leaf=bytes(32)))
-    assert [finding.what for finding in scrub(installation).findings] == ["shard"] * 3 + ["event"]
+    assert [finding.what for finding in scrub(installation).findings] == ["event"] + ["shard"] * 3
 
 
 def test_a_store_that_does_not_answer_is_no_damage(
