@@ -1,8 +1,8 @@
 """One ledger, one archive: neither may be swapped for another one, or for an older state of itself, unnoticed.
 
-The archive holds a small object that names its ledger and the newest event of the audit log that a run ended with. A
-ledger that lacks this event was restored from a backup or made anew; working with it would take committed shards for
-orphans. Knows nothing about runs; the signed checkpoints of the audit trail will say the same to strangers.
+The archive holds a small object that names its ledger and the newest event of the audit log when a run last began or
+ended. A ledger that lacks this event was restored from a backup or made anew; working with it would take committed
+shards for orphans. Knows nothing about runs; the signed checkpoints of the audit trail will say the same to strangers.
 """
 
 from __future__ import annotations
@@ -59,7 +59,8 @@ def check(connection: sa.Connection, archive: ObjectStore) -> None:
 
 
 def record(connection: sa.Connection, archive: ObjectStore) -> None:
-    """Tell the archive how far the log has come; in a write transaction, so that the head cannot go back."""
+    """Tell the archive how far the log has come. In a write transaction, so that the head cannot go back; in one that
+    writes nothing, so that the archive never knows of an event that is not committed."""
     events = audit_log.hold(connection)
     mine = connection.execute(sa.select(installation.c.uuid)).scalar_one()
     head = Head(mine, events, _leaf(connection, events - 1) if events else None)

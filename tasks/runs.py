@@ -104,11 +104,13 @@ def begin(installation: Installation, collection: str, kind: str = "night", *, r
             connection, run.event("run.started", subject={"kind": kind, "fencing": lease.fencing})
         )
     reach("driver.run-begun")
+    _tell_archive(installation)  # before the first shard, and never before the ledger holds what it is told
     return run
 
 
 def end(installation: Installation, run: Run, summary: NightSummary) -> None:
     """Write the summary down and give the lease back."""
+    _tell_archive(installation)
     with installation.ledger.write() as connection:
         leases.check(connection, run.lease)
         _close(
@@ -131,7 +133,6 @@ def end(installation: Installation, run: Run, summary: NightSummary) -> None:
                 },
             ),
         )
-        pairing.record(connection, installation.archive)
         leases.release(connection, run.lease)
     reach("driver.run-ended")
 
@@ -150,6 +151,13 @@ def fail(installation: Installation, run: Run, error: BaseException) -> None:
             run.event("run.ended", after={"state": str(RunState.FAILED)}, reason_code=type(error).__name__),
         )
         leases.release(connection, run.lease)
+
+
+def _tell_archive(installation: Installation) -> None:
+    """In a transaction of its own: an archive that knew of an event whose transaction then failed would refuse its
+    own ledger for ever."""
+    with installation.ledger.write() as connection:
+        pairing.record(connection, installation.archive)
 
 
 def _register_collection(connection: sa.Connection, name: str, place: dict[str, str], at: datetime) -> int:
