@@ -99,7 +99,7 @@ def test_the_operator_without_a_user_name_is_still_somebody(
 
     monkeypatch.setattr(getpass, "getuser", nameless)
     with ledger.write() as connection:
-        actor = audit_log.operator(connection)
+        actor = audit_log.actor(connection, "operator")
         assert actor.ref == audit_log.reference(connection, "actor", "unknown")
 
 

@@ -22,7 +22,6 @@ from infra.tables import (
     contents,
     failures,
     leases,
-    metadata,
     object_versions,
     shards,
     summaries,
@@ -31,7 +30,7 @@ from infra.tables import (
 from tasks.commit import commit, note_broken, quarantine
 from tasks.plan import planned_batches, split
 from tasks.runs import Run
-from tests.tasks.steps import compressed, count, planned, rows
+from tests.tasks.steps import compressed, count, everything, planned, rows
 
 Made = tuple[Installation, Run, Batch, Receipt]
 
@@ -48,11 +47,6 @@ def made(house: Callable[..., Installation], photos: Callable[..., list[Path]]) 
 def do_commit(made: Made) -> None:
     installation, run, batch, receipt = made
     commit(installation.ledger, installation.archive, run, batch, receipt)
-
-
-def everything(house: Installation) -> dict[str, list[Any]]:
-    """Every row of every table, but for the lease's heartbeat."""
-    return {name: rows(house, table) for name, table in metadata.tables.items() if name != "leases"}
 
 
 def test_a_commit_makes_each_image_visible_with_its_metrics_and_its_event(made: Made) -> None:
