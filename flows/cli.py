@@ -202,19 +202,18 @@ def ask(image: str, question: str, *, collection: str | None = None, common: Com
 
     Example: fwd2bot ask line-1/2026-11-23/tray-000007.jpg "what is in the top left ?"
     """
+    from flows.render import show_answer
     from infra import archive
     from infra.installation import opened
 
     with opened(common.settings()) as house:
         stored, answer = archive.ask(house, image, question, collection)
     if common.json:
-        print(json.dumps({"key": stored.key, "shard": stored.shard, "row": stored.row, "question": question,
-                          "answer": answer.text, "confidence": answer.confidence}, sort_keys=True))  # fmt: skip
+        named = ("collection", "key", "identity", "sha256", "superseded", "shard", "row")
+        said = {"question": question, "answer": answer.text, "confidence": answer.confidence}
+        print(json.dumps(said | {name: getattr(stored, name) for name in named}, sort_keys=True))
     else:
-        _console().print(
-            f"{answer.text}   [dim](confidence {answer.confidence:.2f}, from stored tokens)[/]",
-            highlight=False,
-        )
+        show_answer(_console(), stored, answer)
     return ExitCode.OK
 
 

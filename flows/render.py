@@ -8,7 +8,10 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
+from fwd2bot_core.compressor.protocol import Answer
+from infra.lookup import Stored
 from tasks.estimate import Estimate
 from tasks.summary import NightSummary
 from tasks.units import duration, size, visible
@@ -113,6 +116,15 @@ def show_plan(console: Console, plan: Estimate) -> None:
     for name, value in rows:
         drawn.add_row(name, _cell(value))
     console.print(drawn)
+
+
+def show_answer(console: Console, stored: Stored, answer: Answer) -> None:
+    """What the model said, and of which image. Its words are text, whatever brackets it writes."""
+    said = Text(visible(answer.text))
+    said.append(f"   (confidence {answer.confidence:.2f}, from stored tokens)", "dim")
+    version = f"{'superseded ' if stored.superseded else ''}version {stored.identity}"
+    console.print(said)
+    console.print(Text(visible(f"of {stored.key} in {stored.collection}, {version}"), "dim"))
 
 
 def show_status(console: Console, status: dict[str, Any]) -> None:

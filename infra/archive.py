@@ -6,9 +6,6 @@ Reads committed rows only and never an original. Knows nothing about how anythin
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 import numpy.typing as npt
@@ -17,15 +14,14 @@ import sqlalchemy as sa
 from fwd2bot_core.audit.segment import read_segment
 from fwd2bot_core.compressor.loading import load
 from fwd2bot_core.compressor.protocol import Answer
-from fwd2bot_core.errors import NotInArchive
 from fwd2bot_core.tokens.shard import read_tokens
 from infra.installation import Installation
+from infra.lookup import Stored, find, locate
 from infra.tables import (
     audit_segments,
     batches,
     collections,
     compressors,
-    contents,
     failures,
     leases,
     object_versions,
@@ -34,19 +30,6 @@ from infra.tables import (
     summaries,
     work,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """Where one object version's summary tokens lie."""
-
-    key: str
-    collection: str
-    shard: str
-    row: int
-    fingerprint: str
-    bundle: str
-    committed_at: datetime
 
 
 def status(installation: Installation, *, limit: int = 10) -> dict[str, Any]:
@@ -179,35 +162,8 @@ def life(installation: Installation, image: str, collection: str | None = None) 
     ``image`` is a key or a content sha256 (at least 12 hex digits). Raises ``NotInArchive``.
     """
     with installation.ledger.read() as connection:
-        versions = _find(connection, image, collection)
+        versions = find(connection, image, collection)
         return [_version_life(connection, installation, row) for row in versions]
-
-
-def _find(connection: sa.Connection, image: str, collection: str | None) -> Sequence[sa.Row[Any]]:
-    query = (
-        sa.select(
-            object_versions,
-            collections.c.name.label("collection"),
-            contents.c.width,
-            contents.c.height,
-            contents.c.format,
-        )
-        .join(collections, collections.c.id == object_versions.c.collection_id)
-        .outerjoin(contents, contents.c.sha256 == object_versions.c.content_sha256)
-        .order_by(object_versions.c.id)
-    )
-    if collection is not None:
-        query = query.where(collections.c.name == collection)
-    found = connection.execute(query.where(object_versions.c.key == image)).all()
-    if not found and len(image) >= 12 and all(c in "0123456789abcdef" for c in image):
-        prefix = object_versions.c.content_sha256
-        found = connection.execute(query.where(prefix >= image, prefix < image + "g")).all()
-    if not found:
-        raise NotInArchive(
-            f"nothing is known of {image!r}. Give a key as `fwd2bot status` and the store show it, or the sha256 of "
-            "the file; a photo that came after the last night is not known yet."
-        )
-    return found
 
 
 def _version_life(connection: sa.Connection, installation: Installation, row: sa.Row[Any]) -> dict[str, Any]:
@@ -290,40 +246,13 @@ def _plain(mapping: Any) -> dict[str, Any]:
     }
 
 
-def locate(installation: Installation, image: str, collection: str | None = None) -> Stored:
-    """The newest committed summary tokens of an image by the compressor in use. Raises ``NotInArchive``."""
-    with installation.ledger.read() as connection:
-        ids = [row.id for row in _find(connection, image, collection)]
-        row = connection.execute(
-            sa.select(
-                object_versions.c.key,
-                collections.c.name.label("collection"),
-                shards.c.path,
-                summaries.c.row,
-                compressors.c.fingerprint,
-                compressors.c.name,
-                shards.c.committed_at,
-            )
-            .join(summaries, summaries.c.object_version_id == object_versions.c.id)
-            .join(shards, shards.c.id == summaries.c.shard_id)
-            .join(compressors, compressors.c.id == summaries.c.compressor_id)
-            .join(collections, collections.c.id == object_versions.c.collection_id)
-            .where(object_versions.c.id.in_(ids), compressors.c.fingerprint == installation.spec.fingerprint)
-            .order_by(object_versions.c.id.desc())
-            .limit(1)
-        ).one_or_none()
-    if row is None:
-        raise NotInArchive(
-            f"{image!r} is known, but compressor {installation.spec.short} has no committed tokens of it; "
-            f"`fwd2bot show {image}` says why."
-        )
-    return Stored(row.key, row.collection, row.path, row.row, row.fingerprint, row.name, row.committed_at)
-
-
 def tokens(installation: Installation, stored: Stored) -> npt.NDArray[Any]:
-    """The [k, d] summary tokens of one image, read from one row group of its shard."""
+    """The [k, d] summary tokens of one image, read from one row group of its shard.
+
+    Raises ``IntegrityError`` if that row is damaged or shows another image.
+    """
     with installation.archive.open(stored.shard) as file:
-        return read_tokens(file, stored.row, stored.fingerprint)
+        return read_tokens(file, stored.row, stored.fingerprint, stored.object_version_id)
 
 
 def ask(

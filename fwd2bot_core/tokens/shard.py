@@ -212,11 +212,13 @@ def read_rows(file: BinaryIO) -> list[ShardRow]:
     return _guarded(read)
 
 
-def read_tokens(file: BinaryIO, row: int, fingerprint: str) -> npt.NDArray[Any]:
+def read_tokens(
+    file: BinaryIO, row: int, fingerprint: str, object_version_id: int | None = None
+) -> npt.NDArray[Any]:
     """Row ``row``'s [k, d] summary tokens (bfloat16 as uint16), reading only that row's group.
 
-    Raises ``CompressorMismatch`` if another compressor made the shard, ``IntegrityError`` if it is damaged
-    or has no such row.
+    Raises ``CompressorMismatch`` if another compressor made the shard, ``IntegrityError`` if it is damaged, has
+    no such row, or holds another image there than ``object_version_id`` (None: whatever lies there).
     """
 
     def read() -> npt.NDArray[Any]:
@@ -228,7 +230,14 @@ def read_tokens(file: BinaryIO, row: int, fingerprint: str) -> npt.NDArray[Any]:
                 "use that compressor, or compress the images again"
             )
         group, inside = _locate(shard, row)
-        column = shard.read_row_group(group, columns=["tokens"]).column(0).combine_chunks()
+        table = shard.read_row_group(group, columns=["object_version_id", "tokens"])
+        found = table.column("object_version_id")[inside].as_py()
+        if object_version_id not in (None, found):
+            raise IntegrityError(
+                f"row {row} of the shard holds object version {found}, not {object_version_id}: the ledger and the "
+                "shard disagree; `fwd2bot verify` names what was altered"
+            )
+        column = table.column("tokens").combine_chunks()
         return codec.from_arrow(column.slice(inside, 1), spec).reshape(spec.k, spec.d)
 
     return _guarded(read)

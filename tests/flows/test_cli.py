@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import shutil
@@ -17,10 +18,13 @@ import pytest
 
 import fwd2bot_core.compressor.nano
 from flows.cli import app, config_app, main
+from fwd2bot_core.compressor.fake import FakeCompressor
+from fwd2bot_core.compressor.protocol import Answer
 from infra.database import open_ledger
 from infra.installation import Installation
 from infra.tables import shards
 from tasks.runs import begin
+from tasks.units import visible
 from tests.houses import COLLECTION, fwd2bot, tiny_jpeg
 from tests.tasks.steps import rows
 
@@ -196,7 +200,8 @@ def test_a_part_that_is_not_well_is_1_and_the_others_are_still_told(
 NIGHT_KEYS = {
     "run_id", "collection", "kind", "night", "compressor", "listed", "new", "superseded", "resumed_batches",
     "compressed", "failed", "left", "shards", "bytes_in", "bytes_out", "wall_seconds", "compress_seconds",
-    "stage_seconds", "reasons", "failures", "broken", "orphans_swept", "state", "exit_code", "ratio",
+    "stage_seconds", "reasons", "failures", "broken", "orphans_swept", "orphans_kept",
+    "open_failures", "state", "exit_code", "ratio",
     "images_per_second", "message",
 }  # fmt: skip
 PLAN_KEYS = {
@@ -206,6 +211,9 @@ PLAN_KEYS = {
 LIFE_KEYS = {
     "collection", "key", "identity", "bytes", "modified", "first_seen_at", "superseded_at", "sha256", "width",
     "height", "format", "claims", "summaries", "failures", "audit",
+}  # fmt: skip
+ANSWER_KEYS = {
+    "collection", "key", "identity", "sha256", "superseded", "shard", "row", "question", "answer", "confidence",
 }  # fmt: skip
 RUN_KEYS = {
     "run_id", "kind", "collection", "night", "state", "started_at", "ended_at", "compressor", "compressed",
@@ -244,9 +252,13 @@ def test_what_machines_read_keeps_its_names(house: BuildHouse, photos: Photos, r
     assert run("show", version["sha256"][:12], "--json").json == [version]
 
     answer = run("ask", "0000.jpg", "what is it ?", "--json").json
-    assert answer.keys() == {"key", "shard", "row", "question", "answer", "confidence"}
+    assert answer.keys() == ANSWER_KEYS
+    assert (answer["collection"], answer["identity"]) == (
+        COLLECTION,
+        run("show", "0000.jpg", "--json").json[0]["identity"],
+    )
     scrub = run("verify", "--json").json
-    assert scrub == {"objects": 2, "bytes": scrub["bytes"], "events": 4, "findings": []}
+    assert scrub == {"objects": 2, "bytes": scrub["bytes"], "events": 5, "findings": []}
     checks = run("doctor", "--json").json
     assert [check.keys() for check in checks] == [{"part", "ok", "detail"}] * 5
     settings = run("config", "show", "--json").json
@@ -265,7 +277,9 @@ def test_people_see_the_same_facts(house: BuildHouse, photos: Photos, run: Run) 
     life = run("show", "0002.jpg").out
     assert "not_an_image" in life
     assert "rejected" in life
-    assert "from stored tokens" in run("ask", "0000.jpg", "what is it ?").out
+    answer = run("ask", "0000.jpg", "what is it ?").out
+    assert "from stored tokens" in answer
+    assert f"of 0000.jpg in {COLLECTION}, version e:" in answer
     assert "night.cron" in run("config", "show").out
 
 
@@ -286,6 +300,31 @@ def test_a_hostile_file_name_cannot_command_the_terminal(
     for shown in (run("night"), run("show", name), run("show", f"{name}?"), run("ask", name, "what is it ?")):
         assert not set(shown.out + shown.err) & {"\x1b", "\x07", "\u202e"}
         assert "evil" in shown.out + shown.err
+
+
+@pytest.mark.parametrize("words", ["[/x] [red]two[/red] \\[ three", "\x1b[2J[bold]"])
+def test_the_models_words_cannot_command_the_terminal_either(
+    house: BuildHouse, photos: Photos, run: Run, monkeypatch: pytest.MonkeyPatch, words: str
+) -> None:
+    photos(1)
+    house()
+    run("night")
+    monkeypatch.setattr(FakeCompressor, "answer", lambda *_: Answer(words, 0.5))
+    assert run("ask", "0000.jpg", "what is it ?").out.startswith(f"{visible(words)}   (confidence 0.50")
+
+
+def test_an_older_version_is_asked_by_its_content_and_named_so(
+    house: BuildHouse, photos: Photos, run: Run
+) -> None:
+    (photo,) = photos(1)
+    house()
+    run("night")
+    old = hashlib.sha256(photo.read_bytes()).hexdigest()
+    photo.write_bytes(b"broken")
+    run("night")
+    assert_one_sentence(run("ask", "0000.jpg", "what ?"), 1, f"not_an_image.*An older version .* {old[:12]}")
+    assert "superseded version e:" in run("ask", old[:12], "what ?").out
+    assert run("ask", old[:12], "what ?", "--json").json["superseded"] is True
 
 
 # --- errors

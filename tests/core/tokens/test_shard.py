@@ -148,6 +148,17 @@ def test_a_row_that_is_not_there(place: int) -> None:
         read_tokens(reader(), place, "ab" * 32)
 
 
+@pytest.mark.parametrize("place", [0, 63, 64, 149])
+def test_a_row_of_another_image_is_refused(place: int) -> None:
+    fingerprint, number = MADE.spec.fingerprint, MADE.rows[place].object_version_id
+    found = read_tokens(reader(), place, fingerprint, number)
+    assert found.tobytes() == MADE.tokens[place].tobytes()
+    with pytest.raises(
+        IntegrityError, match=f"row {place} .* holds object version {number}, not {number + 1}"
+    ):
+        read_tokens(reader(), place, fingerprint, number + 1)
+
+
 def test_a_flipped_bit_in_the_tokens_is_noticed_by_the_lookup() -> None:
     data = bytearray(MADE.data)
     group = pq.ParquetFile(reader()).metadata.row_group(0)
