@@ -22,7 +22,9 @@ _COLOURS = {
     "failed": "red",
     "abandoned": "yellow",
     "running": "cyan",
+    "died": "yellow",  # the next night takes over
 }
+NARROW = 70  # columns
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Table:
@@ -128,30 +130,27 @@ def show_answer(console: Console, stored: Stored, answer: Answer) -> None:
 
 
 def show_status(console: Console, status: dict[str, Any]) -> None:
-    """Runs, totals, open failures."""
+    """Runs, totals, open failures. A narrow screen gets fewer columns rather than folded ones."""
+    wide = console.width >= NARROW
     for working in status["working"]:
         console.print(
             f"[cyan]working:[/] {working['run_id']} on {working['slot']} ({working['host']}:{working['pid']})"
         )
-    names = ("run_id", "collection", "state", "compressed", "failed", "left")
-    console.print(table("runs, newest first", names, ([run[n] for n in names] for run in status["runs"])))
-    console.print(
-        table(
-            "committed",
-            ("collection", "compressor", "images", "shards", "originals", "stored"),
-            (
-                (
-                    c["collection"],
-                    f"{c['compressor']} {c['fingerprint'][:12]}",
-                    c["images"],
-                    c["shards"],
-                    size(c["source_bytes"]),
-                    size(c["token_bytes"]),
-                )
-                for c in status["collections"]
-            ),
-        )
-    )
+    alive = {working["run_id"] for working in status["working"]}
+    several = len({run["collection"] for run in status["runs"]}) > 1
+    runs = [
+        {
+            **run,
+            "images": run["compressed"],
+            "state": "died" if run["state"] == "running" and run["run_id"] not in alive else run["state"],
+        }
+        for run in status["runs"]
+    ]
+    names: tuple[str, ...] = ("night", *(["collection"] if several else []), "state", "images")
+    if wide:
+        names = ("run_id", "collection", "state", "compressed", "failed", "left")
+    console.print(table("runs, newest first", names, ([run[name] for name in names] for run in runs)))
+    console.print(_committed(status["collections"], wide))
     if status["failures"]:
         console.print(
             table(
@@ -160,6 +159,22 @@ def show_status(console: Console, status: dict[str, Any]) -> None:
                 ((f["collection"], f["reason"], f["images"]) for f in status["failures"]),
             )
         )
+
+
+def _committed(collections: list[dict[str, Any]], wide: bool) -> Table:
+    names: tuple[str, ...] = ("collection", "images", "stored")
+    if wide:
+        names = ("collection", "compressor", "images", "shards", "originals", "stored")
+    rows = (
+        {
+            **c,
+            "compressor": f"{c['compressor']} {c['fingerprint'][:12]}",
+            "originals": size(c["source_bytes"]),
+            "stored": size(c["token_bytes"]),
+        }
+        for c in collections
+    )
+    return table("committed", names, ([row[name] for name in names] for row in rows))
 
 
 def show_life(console: Console, versions: list[dict[str, Any]]) -> None:

@@ -15,6 +15,7 @@ from fwd2bot_core.audit.segment import read_segment
 from fwd2bot_core.compressor.loading import load
 from fwd2bot_core.compressor.protocol import Answer
 from fwd2bot_core.tokens.shard import read_tokens
+from infra import leases
 from infra.installation import Installation
 from infra.lookup import Stored, find, locate
 from infra.tables import (
@@ -23,7 +24,6 @@ from infra.tables import (
     collections,
     compressors,
     failures,
-    leases,
     object_versions,
     runs,
     shards,
@@ -33,7 +33,7 @@ from infra.tables import (
 
 
 def status(installation: Installation, *, limit: int = 10) -> dict[str, Any]:
-    """Recent runs, totals and open failures, as plain JSON values."""
+    """Recent runs, totals, open failures, and who works now, as plain JSON values."""
     with installation.ledger.read() as connection:
         recent = connection.execute(
             sa.select(runs, collections.c.name.label("collection"), compressors.c.fingerprint)
@@ -47,12 +47,8 @@ def status(installation: Installation, *, limit: int = 10) -> dict[str, Any]:
             "collections": _totals(connection),
             "failures": _open_failures(connection),
             "working": [
-                dict(row._mapping)
-                for row in connection.execute(
-                    sa.select(leases.c.slot, leases.c.run_id, leases.c.host, leases.c.pid).where(
-                        leases.c.run_id.is_not(None)
-                    )
-                )
+                {name: row._mapping[name] for name in ("slot", "run_id", "host", "pid")}
+                for row in leases.holders(connection, installation.ledger)
             ],
         }
 

@@ -65,6 +65,16 @@ def take(connection: sa.Connection, ledger: Ledger, slot: str, run_id: str, seco
     return Lease(slot, run_id, fencing, None if row is None else row.run_id)
 
 
+def holders(connection: sa.Connection, ledger: Ledger) -> list[sa.Row[Any]]:
+    """Every lease whose holder is alive: who works now."""
+    rows = connection.execute(
+        sa.select(leases, sa.type_coerce(ledger.now(connection), UtcDateTime).label("now"))
+        .where(leases.c.run_id.is_not(None))
+        .order_by(leases.c.slot)
+    )
+    return [row for row in rows if lives(row)]
+
+
 def check(connection: sa.Connection, lease: Lease) -> None:
     """Inside a commit's transaction: raises ``LeaseLost`` unless this lease is still the newest."""
     fencing = connection.execute(

@@ -12,10 +12,10 @@ import sqlalchemy as sa
 
 from fwd2bot_core.errors import IntegrityError, ObjectMissing, StoreError, StoreUnreachable
 from fwd2bot_core.tokens.manifest import Manifest, read_manifest
+from infra import leases
 from infra.database import Ledger
-from infra.leases import lives
 from infra.objects import ObjectStore
-from infra.tables import RunState, UtcDateTime, collections, compressors, leases, runs, shards
+from infra.tables import RunState, collections, compressors, runs, shards
 from tasks.publish import pointer_of
 from tasks.verify_objects import Finding
 
@@ -70,12 +70,7 @@ def _pairs(ledger: Ledger) -> list[Any]:
 
 def _is_worked_on(ledger: Ledger, collection: str) -> bool:
     with ledger.read() as connection:
-        row = connection.execute(
-            sa.select(leases, sa.type_coerce(ledger.now(connection), UtcDateTime).label("now")).where(
-                leases.c.slot == f"collection:{collection}", leases.c.run_id.is_not(None)
-            )
-        ).one_or_none()
-    return row is not None and lives(row)
+        return any(row.slot == f"collection:{collection}" for row in leases.holders(connection, ledger))
 
 
 def _problems(ledger: Ledger, pair: Any, manifest: Manifest, working: bool) -> Iterator[str]:

@@ -26,7 +26,7 @@ from infra.tables import shards
 from tasks.runs import begin
 from tasks.units import visible
 from tests.houses import COLLECTION, fwd2bot, tiny_jpeg
-from tests.tasks.steps import rows
+from tests.tasks.steps import die_with_the_process, rows
 
 BuildHouse = Callable[..., Installation]
 Photos = Callable[..., list[Path]]
@@ -288,6 +288,38 @@ def test_a_running_night_is_seen(house: BuildHouse, run: Run) -> None:
     assert [working["run_id"] for working in run("status", "--json").json["working"]] == [started.id]
     assert f"working: {started.id}" in run("status").out
     assert_one_sentence(run("night"), 1, f"run {started.id} .* is working on collection:{COLLECTION}")
+
+
+def test_a_dead_night_is_not_shown_as_working(house: BuildHouse, run: Run) -> None:
+    installation = house()
+    begin(installation, COLLECTION)
+    die_with_the_process(installation)
+    assert run("status", "--json").json["working"] == []
+    shown = run("status").out
+    assert "working" not in shown
+    assert "died" in shown
+    assert "running" not in shown
+
+
+def test_a_narrow_screen_shows_fewer_columns_and_folds_none(
+    house: BuildHouse, photos: Photos, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos(2)[0].write_bytes(b"broken")
+    house()
+    run("night")
+    monkeypatch.setenv("COLUMNS", "40")
+    narrow = run("status").out
+    for whole in ("night", "partly_failed", "collection", "images", "stored", "not_an_image", COLLECTION):
+        assert whole in narrow
+    for dropped in ("run_id", "shards", "fake"):
+        assert dropped not in narrow
+    cells = [line for line in narrow.splitlines() if line.startswith("│")]
+    assert len(cells) == 3  # one row a table: nothing was folded
+    assert max(map(len, narrow.splitlines())) <= 40
+    monkeypatch.setenv("COLUMNS", "120")
+    wide = run("status").out
+    for whole in ("run_id", "shards", "fake", "partly_failed"):
+        assert whole in wide
 
 
 def test_a_hostile_file_name_cannot_command_the_terminal(
