@@ -16,8 +16,9 @@ import sqlalchemy as sa
 from flows.nightly import run_night
 from flows.screens import SilentScreen
 from fwd2bot_core.compressor.fake import FakeCompressor
-from fwd2bot_core.errors import ExitCode, LeaseHeld, NotInArchive, StoreUnreachable
+from fwd2bot_core.errors import ExitCode, LeaseHeld, LedgerLocked, NotInArchive, StoreUnreachable
 from infra import archive
+from infra.database import open_ledger
 from infra.installation import Installation
 from infra.tables import RunState, audit_events, leases, object_versions, runs
 from tasks.discover import Discovery
@@ -234,6 +235,20 @@ def test_two_collections_may_run_at_the_same_time(house: BuildHouse, photos: Pho
     assert summary.compressed == 1
 
 
+def stop_between_transactions(process: subprocess.Popen[str], house: Installation) -> None:
+    """Stopped inside one, it would keep the ledger locked."""
+    impatient = open_ledger(house.settings.archive.ledger, busy_seconds=0)
+    while True:
+        process.send_signal(signal.SIGSTOP)
+        try:
+            with impatient.write():
+                break
+        except LedgerLocked:
+            process.send_signal(signal.SIGCONT)
+            threading.Event().wait(0.002)
+    impatient.close()
+
+
 def test_two_nights_at_once_one_works_and_the_other_says_why_not(
     house: BuildHouse, photos: Photos, tmp_path: Path
 ) -> None:
@@ -244,7 +259,7 @@ def test_two_nights_at_once_one_works_and_the_other_says_why_not(
     first = subprocess.Popen(command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     while not rows(installation, leases):
         threading.Event().wait(0.005)
-    first.send_signal(signal.SIGSTOP)  # so that it surely still works while the second one asks
+    stop_between_transactions(first, installation)  # so that it surely still works while the second one asks
     second = fwd2bot(*arguments)
     first.send_signal(signal.SIGCONT)
     out, err = first.communicate(timeout=60)

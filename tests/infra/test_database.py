@@ -91,16 +91,37 @@ def test_a_ledger_of_a_newer_software_is_left_alone(url: str) -> None:
     assert file_of(url).read_bytes() == before
 
 
-def test_a_locked_ledger_is_said_after_the_busy_timeout(url: str) -> None:
+@pytest.fixture
+def locked(url: str) -> Iterator[str]:
+    """Another process holds the write lock of a ledger, which is migrated already."""
     open_ledger(url).close()
     holder = sqlite3.connect(file_of(url), isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")
-    try:
-        with pytest.raises(LedgerLocked, match="locked by another process"):
-            open_ledger(url, busy_seconds=0.1)
-    finally:
-        holder.close()
-    open_ledger(url, busy_seconds=0.1).close()
+    yield url
+    holder.close()
+
+
+def test_a_locked_ledger_is_said_after_the_busy_timeout(locked: str) -> None:
+    opened = open_ledger(locked, busy_seconds=0.1)
+    with pytest.raises(LedgerLocked, match="locked by another process"), opened.write():
+        raise AssertionError("two writers at once")
+    opened.close()
+
+
+def test_readers_do_not_wait_for_a_writer(locked: str) -> None:
+    opened = open_ledger(locked, busy_seconds=0.1)
+    assert names(opened) == []
+    opened.close()
+
+
+def test_a_ledger_that_must_be_migrated_first_waits_for_the_writer(url: str) -> None:
+    file_of(url).parent.mkdir(parents=True)
+    holder = sqlite3.connect(file_of(url), isolation_level=None)
+    holder.execute("PRAGMA journal_mode=WAL")
+    holder.execute("BEGIN IMMEDIATE")
+    with pytest.raises(LedgerLocked):
+        open_ledger(url, busy_seconds=0.1)
+    holder.close()
 
 
 @pytest.mark.parametrize("text", [b"these are my photos, not a database" * 100, b"short"])

@@ -84,7 +84,8 @@ def test_the_plan_is_in_the_audit_log(house: BuildHouse, photos: Photos) -> None
     photos(3)
     installation = house()
     planned(installation)
-    assert [row.type for row in rows(installation, audit_events)] == ["run.started", "plan.written"]
+    types = [row.type for row in rows(installation, sa.select(audit_events).order_by(audit_events.c.seq))]
+    assert types == ["run.started", "discovery.ended", "plan.written"]
 
 
 def test_a_run_that_lost_its_lease_claims_nothing(house: BuildHouse, photos: Photos) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -9,13 +10,16 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from PIL import Image
 
 from fwd2bot_core.audit.canonical import parse
-from fwd2bot_core.errors import ExitCode, LeaseHeld
+from fwd2bot_core.errors import ExitCode, LeaseHeld, ObjectForbidden
 from infra import archive, audit_log
 from infra.installation import Installation
+from infra.objects.file import FileStore
 from infra.tables import audit_events, collections, failures, leases, object_versions, runs, summaries
 from tasks import runs as the_runs
+from tasks.plan import TRIES
 from tasks.summary import NightSummary, count
 from tests.houses import COLLECTION, compressed_once, night, tiny_jpeg
 from tests.tasks.steps import begin, committed, die_with_the_process, planned, rows
@@ -32,7 +36,7 @@ def events(house: Installation) -> list[dict[str, object]]:
 
 def test_a_run_is_written_down_before_it_does_anything(house: BuildHouse) -> None:
     installation = house()
-    run = begin(installation)
+    run = the_runs.begin(installation, COLLECTION)
     (row,) = rows(installation, runs)
     assert (row.id, row.kind, row.state, row.fencing) == (run.id, "night", "running", 1)
     assert [event["type"] for event in events(installation)] == ["run.started"]
@@ -47,9 +51,9 @@ def test_the_night_is_the_date_in_its_zone(house: BuildHouse, monkeypatch: pytes
 
 def test_a_second_run_is_refused_and_leaves_no_trace(house: BuildHouse) -> None:
     installation = house()
-    begin(installation)
+    the_runs.begin(installation, COLLECTION)
     with pytest.raises(LeaseHeld):
-        begin(installation)
+        the_runs.begin(installation, COLLECTION)
     assert len(rows(installation, runs)) == len(events(installation)) == 1
 
 
@@ -145,7 +149,7 @@ def test_the_same_summary_is_in_the_ledger_and_on_the_screen(house: BuildHouse, 
     installation = house()
     made = night(installation)
     (row,) = rows(installation, runs)
-    assert json.loads(row.summary) == made.to_dict()
+    assert json.loads(row.summary) == made.to_dict() | {"failures": []}  # names stand in rows of their own
     assert row.message == made.message == "4 compressed, 1 failed (not_an_image 1)"
     assert [(f.key, f.reason) for f in made.failures] == [("0001.jpg", "not_an_image")]
 
@@ -178,31 +182,50 @@ def test_a_retry_takes_what_failed_and_leaves_what_still_fails(house: BuildHouse
     ]
 
 
-def test_a_retry_of_the_same_version_resolves_its_failure(
-    house: BuildHouse, photos: Photos, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from fwd2bot_core.errors import ObjectForbidden
-    from infra.objects.file import FileStore
-
-    photos(5)
-    installation = house()
-    plain_read = FileStore.read
-
-    def forbid(store: FileStore, key: str, *, identity: str | None = None) -> bytes:
-        if key in {"0001.jpg", "0003.jpg"}:
-            raise ObjectForbidden(f"{key} may not be read")
-        return plain_read(store, key, identity=identity)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(FileStore, "read", forbid)
-        assert night(installation).failed == 2
-    assert night(installation).compressed == 0  # a night does not try again by itself
+def test_a_retry_of_the_same_version_resolves_its_failure(house: BuildHouse, photos: Photos) -> None:
+    made = photos(5)
+    for path in (made[1], made[3]):
+        large = io.BytesIO()
+        Image.open(path).resize((48, 32)).save(large, "JPEG")
+        path.write_bytes(large.getvalue())
+    assert night(house(limits={"max_pixels": 24 * 16})).failed == 2
+    installation = house()  # without that limit
+    assert night(installation).compressed == 0  # a night does not try again what will not change by itself
     retried = night(installation, "retry")
     assert (retried.compressed, retried.failed) == (2, 0)
     assert all(row.resolved_at is not None for row in rows(installation, failures))
     assert len(rows(installation, failures)) == 2
     assert compressed_once(installation) == 5
     assert night(installation, "retry").compressed == 0
+
+
+def test_nights_try_again_what_may_have_passed_but_not_for_ever(
+    house: BuildHouse, photos: Photos, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos(5)
+    installation = house()
+    plain_read = FileStore.read
+
+    def forbid(store: FileStore, key: str, *, identity: str | None = None) -> bytes:
+        if key in forbidden:
+            raise ObjectForbidden(f"{key} may not be read")
+        return plain_read(store, key, identity=identity)
+
+    forbidden = {"0001.jpg", "0003.jpg"}
+    monkeypatch.setattr(FileStore, "read", forbid)
+    assert night(installation).failed == 2
+    forbidden.remove("0001.jpg")
+    second = night(installation)
+    assert (second.compressed, second.failed) == (1, 1)
+    for _ in range(TRIES - 2):
+        assert night(installation).failed == 1
+    assert night(installation).failed == 0  # it was given up
+    assert night(installation).open_failures == 1  # and not forgotten
+    forbidden.clear()
+    assert night(installation).compressed == 0
+    assert night(installation, "retry").compressed == 1
+    assert night(installation).open_failures == 0
+    assert compressed_once(installation) == 5
 
 
 def test_an_image_that_fails_again_and_again_is_one_open_failure(house: BuildHouse, photos: Photos) -> None:
