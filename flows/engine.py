@@ -1,35 +1,32 @@
-"""Running a night under Prefect from a command: its environment, and a server when none is configured.
+"""A night, or every night, under Prefect from a command: Prefect's environment, and its errors in our words.
 
 Imports Prefect only when it is really used, since that takes seconds.
 """
 
 from __future__ import annotations
 
+import atexit
 import os
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
-from urllib.parse import unquote, urlsplit
+from typing import Any
 
 from flows.nightly import Kind, Screen
+from flows.prefect_server import API_URL, server
 from fwd2bot_core.errors import Fwd2BotError
 from infra.settings import Settings
 from tasks.summary import NightSummary
 
-START_SECONDS = 180  # the first start migrates its database
 _DEFAULTS = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "DO_NOT_TRACK": "1",
     "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
     "PREFECT_LOGGING_LEVEL": "WARNING",
+    "PREFECT_LOGGING_LOGGERS_PREFECT_FLOW_RUNS_LEVEL": "INFO",  # a night's own lines
     "PREFECT_CLI_PROMPT": "false",
 }
+_THEIRS = ("prefect", "httpx", "httpcore", "websockets")  # whose exceptions are no fault of the night
 
 
 def prepare_environment(settings: Settings) -> None:
@@ -40,9 +37,11 @@ def prepare_environment(settings: Settings) -> None:
 
 
 def _beside_the_ledger(settings: Settings) -> Path:
-    parts = urlsplit(settings.archive.ledger)
-    if parts.scheme.startswith("sqlite"):
-        return Path(unquote(parts.path)[1:]).parent
+    from sqlalchemy import make_url
+
+    url = make_url(settings.archive.ledger)
+    if url.get_backend_name() == "sqlite" and url.database:
+        return Path(url.database).parent.resolve()
     return Path.home() / ".fwd2bot"
 
 
@@ -53,10 +52,12 @@ def prefect_night(
     prepare_environment(settings)
     # The command says itself how it ended, in one sentence; the server keeps Prefect's own words.
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
-    if not os.environ.get("PREFECT_API_URL"):  # a private server may be gone before the last line is sent
-        os.environ.setdefault("PREFECT_LOGGING_TO_API_ENABLED", "false")
-    with _server(log=Path(os.environ["PREFECT_HOME"]) / "server.log") as url:
-        os.environ["PREFECT_API_URL"] = url  # before the import, which reads it
+    until_exit = (
+        ExitStack()
+    )  # Prefect sends its last records when the interpreter ends, which comes before atexit
+    atexit.register(until_exit.close)
+    until_exit.enter_context(server(every_service=False))
+    with _in_our_words():
         return _flow_run(collection, config, screen, kind)
 
 
@@ -67,6 +68,10 @@ def _flow_run(collection: str, config: Path | None, screen: Screen, kind: Kind) 
     token = watching.set(keeper)
     try:
         state = night(collection=collection, config=config, kind=kind, return_state=True)
+    except Exception:
+        if keeper.summary is None:
+            raise
+        return keeper.summary  # the night is over and in the ledger; only Prefect could not take it down
     finally:
         watching.reset(token)
     if keeper.summary is None:
@@ -89,88 +94,54 @@ class _Keeper:
         self._screen.finished(summary)
 
 
+@contextmanager
+def _in_our_words() -> Iterator[None]:
+    """What Prefect and its client raise as one sentence; an interrupt that they met on the way as an interrupt."""
+    try:
+        yield
+    except Exception as error:
+        if any(isinstance(cause, KeyboardInterrupt) for cause in _causes(error)):
+            raise KeyboardInterrupt from error
+        if type(error).__module__.partition(".")[0] not in _THEIRS:
+            raise
+        raise Fwd2BotError(
+            f"Prefect failed ({type(error).__name__}: {' '.join(str(error).split())[:300]}). What was committed stays; "
+            "run again, or with --direct to leave Prefect out."
+        ) from error
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
 def serve(settings: Settings, config: Path | None) -> None:
     """Keep one nightly schedule a collection until interrupted, on the configured or an own server."""
     prepare_environment(settings)
-    with _server() as url:
-        os.environ["PREFECT_API_URL"] = url
+    own = API_URL not in os.environ
+    with server(every_service=True) as url, _in_our_words():
         from prefect import serve as serve_all
-        from prefect.schedules import Cron
 
-        from flows.prefect_night import night
-
-        schedule = Cron(settings.night.cron, timezone=settings.night.zone)
-        deployments: list[Any] = [
-            night.to_deployment(
-                name=f"nightly-{name}",
-                description=f"Compress what is new in {name}.",
-                schedule=schedule,
-                parameters={"collection": name, "config": str(config) if config else None},
-                tags=["fwd2bot", name],
-            )
-            for name in settings.collections
-        ]
-        serve_all(*deployments)
-
-
-@contextmanager
-def _server(log: Path | None = None) -> Iterator[str]:
-    """The API of a running Prefect server; starts one on loopback unless PREFECT_API_URL names another.
-
-    It stands apart from the terminal: on Ctrl-C it must outlive the flow, which tells it how it ended. (The one
-    that Prefect starts by itself does not, and the flow then asks a dead server for a minute.)
-    """
-    configured = os.environ.get("PREFECT_API_URL")
-    if configured:
-        yield configured
-        return
-    port = _free_port()
-    url = f"http://127.0.0.1:{port}/api"
-    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
-    with ExitStack() as files:
-        said = files.enter_context(_opened_log(log)) if log else None
-        process = subprocess.Popen(
-            command,
-            env={**os.environ, "PREFECT_SERVER_UI_API_URL": url},
-            stdout=said,
-            stderr=said,
-            start_new_session=True,
+        deployments = [_deployment(settings, name, config) for name in settings.collections]
+        at = f"{settings.night.cron!r} ({settings.night.zone})"
+        pages = url.removesuffix("/api") if own else url
+        print(
+            f"nights of {', '.join(settings.collections)} at {at}; Prefect: {pages}; Ctrl-C ends it",
+            flush=True,
         )
-        try:
-            _await_health(url, process)
-            yield url
-        finally:
-            _stop(process)
+        serve_all(*deployments, print_starting_message=False)
 
 
-def _opened_log(path: Path) -> BinaryIO:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return path.open("wb")
+def _deployment(settings: Settings, name: str, config: Path | None) -> Any:
+    from prefect.schedules import Cron
 
+    from flows.prefect_night import night
 
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
-    try:
-        process.wait(timeout=10)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-
-
-def _await_health(url: str, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline:
-        if process.poll() is not None:
-            raise Fwd2BotError(f"the Prefect server ended with {process.returncode} while starting")
-        try:
-            with urllib.request.urlopen(f"{url}/health", timeout=2):  # noqa: S310  (loopback, our own child)
-                return
-        except OSError:
-            time.sleep(0.3)
-    raise Fwd2BotError(f"the Prefect server did not answer at {url} within {START_SECONDS} s")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    return night.to_deployment(
+        name=f"nightly-{name}",
+        description=f"Compress what is new in {name}.",
+        schedule=Cron(settings.night.cron, timezone=settings.night.zone),
+        parameters={"collection": name, "config": str(config) if config else None},
+        tags=["fwd2bot", name],
+    )

@@ -7,6 +7,7 @@ run would cancel the next nights.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from contextvars import ContextVar
 from pathlib import Path
@@ -16,10 +17,11 @@ from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, StateType
+from prefect.exceptions import FailedRun
 
 from flows.nightly import Kind, Screen, compress_plan, run_night
 from flows.screens import LogScreen
-from fwd2bot_core.errors import ClusterError, LedgerLocked, StoreError
+from fwd2bot_core.errors import ClusterError, Fwd2BotError, LedgerLocked, StoreError
 from infra.settings import load_settings
 from tasks.discover import discover
 from tasks.plan import write_plan
@@ -27,6 +29,7 @@ from tasks.publish import publish
 from tasks.report import markdown
 from tasks.summary import NightSummary
 from tasks.sweep import sweep
+from tasks.units import visible
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -63,14 +66,35 @@ def _worth_another_try(task: Any, task_run: Any, state: State) -> bool:
     return False
 
 
-@flow(name="night", description=__doc__, validate_parameters=True, persist_result=False)
+def _is_news(record: logging.LogRecord) -> bool:
+    return not (record.exc_info and isinstance(record.exc_info[1], FailedRun | KeyboardInterrupt))
+
+
+# A night that ends partly failed is a state that we return, and an interrupt is what somebody wanted; under `serve`
+# Prefect would log a traceback about either beside the line that tells the state.
+logging.getLogger("prefect.flow_runs").addFilter(_is_news)
+
+
+@flow(
+    name="night",
+    flow_run_name="{kind} {collection}",
+    description=__doc__,
+    validate_parameters=True,
+    persist_result=False,
+)
 def night(collection: str | None = None, config: Path | None = None, kind: Kind = "night") -> State:
     """Compress what is new in one collection (``kind="retry"``: what failed).
 
     ``config``: the settings file on the machine that runs this. Ends green only when nothing failed.
     """
-    screen = watching.get() or LogScreen(get_run_logger())
-    summary = run_night(load_settings(config), collection, screen, kind=kind, step=_as_task)
+    watcher = watching.get()
+    screen = watcher or LogScreen(get_run_logger())
+    try:
+        summary = run_night(load_settings(config), collection, screen, kind=kind, step=_as_task)
+    except Fwd2BotError as error:
+        if watcher:  # the command says it
+            raise
+        return State(type=StateType.FAILED, name="Failed", message=visible(str(error)))
     create_markdown_artifact(
         markdown(summary), key=f"night-{summary.collection.lower().replace('_', '-').replace('.', '-')}"
     )
@@ -80,4 +104,4 @@ def night(collection: str | None = None, config: Path | None = None, kind: Kind 
 def _state(summary: NightSummary) -> State:
     kind = StateType.COMPLETED if summary.exit_code == 0 else StateType.FAILED
     name = str(summary.state).replace("_", " ").title()
-    return State(type=kind, name=name, message=summary.message)
+    return State(type=kind, name=name, message=visible(summary.message))
