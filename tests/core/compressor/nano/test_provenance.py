@@ -6,12 +6,12 @@ from fwd2bot_core.compressor.nano import provenance
 
 
 def test_the_origin_is_the_first_ones_and_later_commits_are_added(tmp_path, monkeypatch):
-    commits = iter(["aaa", "aaa", "bbb", "bbb"])
-    monkeypatch.setattr(provenance, "_commit", lambda: next(commits))
+    monkeypatch.setattr(provenance, "_commit", lambda: "aaa")
     path = tmp_path / "origin.json"
     first = provenance.record(path, seed=3, threads=2)
     assert (first["commit"], first["seed"], first["threads"], first["continued_at"]) == ("aaa", 3, 2, [])
     assert provenance.record(path, seed=4, threads=1) == first
+    monkeypatch.setattr(provenance, "_commit", lambda: "bbb")
     later = provenance.record(path, seed=3, threads=2)
     assert later == {**first, "continued_at": ["bbb"]}
     assert provenance.record(path, seed=3, threads=2) == json.loads(path.read_text()) == later
