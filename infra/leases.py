@@ -131,7 +131,7 @@ def heartbeat(ledger: Ledger, lease: Lease, seconds: float) -> Iterator[None]:
 
 def lives(row: Any) -> bool:
     """Whether the holder that a lease row names is alive, by the row's ``now`` on the database's clock."""
-    if row.process and row.process.startswith(_machine()) and _process(row.pid) != row.process:
+    if _machine() and row.process.startswith(_machine()) and _process(row.pid) != row.process:
         return False
     # A clock that jumped back far must not keep a dead holder's slot for ever either.
     return bool(abs(row.now - row.renewed_at) <= timedelta(seconds=row.seconds))
@@ -145,7 +145,7 @@ def _process(pid: int) -> str:
     except OSError:
         return ""
     state, started = fields[0], fields[19]
-    return "" if state == "Z" else f"{_machine()}{pid}/{started}"
+    return "" if state == "Z" or not _machine() else f"{_machine()}{pid}/{started}"
 
 
 @cache
@@ -154,5 +154,5 @@ def _machine() -> str:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         namespace = Path("/proc/self/ns/pid").readlink()
     except OSError:
-        return "unknown/"
+        return ""
     return f"{boot}/{namespace}/"

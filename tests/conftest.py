@@ -1,4 +1,4 @@
-"""What several rooms' tests share: a clean environment, tiny photos, small houses, and one S3 server a session."""
+"""What several rooms share in tests: a clean environment, tiny photos, small houses, one server of each kind."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pytest
 from infra.installation import Installation
 from infra.settings import load_settings
 from tests.houses import lay_out, write_settings
+from tests.servers import postgresql
 from tests.servers.seaweedfs import S3Server, seaweedfs
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # a test that reaches for a network fails
@@ -23,6 +24,23 @@ os.environ["DO_NOT_TRACK"] = "1"
 def s3_server() -> Iterator[S3Server]:
     with seaweedfs() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[Callable[[], str]]:
+    """``postgres_url()`` makes an empty database and names it; where no server is installed, the test is skipped."""
+    if reason := postgresql.missing():
+        pytest.skip(reason)
+    with postgresql.postgresql() as server:
+        yield server.make_database
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Where a ledger may be made: a test that asks for it runs once on each database."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/ledger.sqlite"
+    return str(request.getfixturevalue("postgres_url")())
 
 
 @pytest.fixture(autouse=True)

@@ -21,8 +21,8 @@ from tests.houses import COLLECTION, night
 
 
 @pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    opened = open_ledger(f"sqlite:///{tmp_path}/ledger.sqlite")
+def ledger(ledger_url: str) -> Iterator[Ledger]:
+    opened = open_ledger(ledger_url)
     yield opened
     opened.close()
 
@@ -51,10 +51,9 @@ def assert_whole(ledger: Ledger, size: int) -> None:
         assert (body["seq"], body["event_id"], body["type"]) == (row.seq, row.event_id, row.type)
 
 
-def test_processes_that_append_at_once_leave_no_gap(ledger: Ledger, tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path}/ledger.sqlite"
+def test_processes_that_append_at_once_leave_no_gap(ledger: Ledger, ledger_url: str) -> None:
     spawn = multiprocessing.get_context("spawn")
-    writers = [spawn.Process(target=append_many, args=(url, 50)) for _ in range(4)]
+    writers = [spawn.Process(target=append_many, args=(ledger_url, 50)) for _ in range(4)]
     for writer in writers:
         writer.start()
     for writer in writers:

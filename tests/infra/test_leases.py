@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import builtins
+import io
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -28,8 +32,8 @@ SLOT = "collection:line-1"
 
 
 @pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    opened = open_ledger(f"sqlite:///{tmp_path}/ledger.sqlite")
+def ledger(ledger_url: str) -> Iterator[Ledger]:
+    opened = open_ledger(ledger_url)
     yield opened
     opened.close()
 
@@ -67,11 +71,11 @@ def silent_for(ledger: Ledger, seconds: float) -> None:
 
 
 @pytest.fixture
-def other_process(ledger: Ledger, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+def other_process(ledger: Ledger, ledger_url: str) -> Iterator[subprocess.Popen[str]]:
     """A real process that holds the slot and lives."""
     program = f"""
 from infra import leases; from infra.database import open_ledger
-ledger = open_ledger("sqlite:///{tmp_path}/ledger.sqlite")
+ledger = open_ledger({ledger_url!r})
 with ledger.write() as connection: leases.take(connection, ledger, {SLOT!r}, "other", 60)
 print("taken", flush=True); input()
 """
@@ -138,27 +142,114 @@ def test_a_killed_process_that_nobody_waited_for_is_dead_too(
 
 def test_a_reused_process_number_is_not_the_holder(ledger: Ledger) -> None:
     take(ledger, "first")
-    alter(ledger, process_started="12.34")  # this very pid, but of a process that started at another time
+    machine, _, started = row(ledger).process.rpartition("/")
+    alter(
+        ledger, process=f"{machine}/{int(started) - 1}"
+    )  # this very pid, but of a process that started earlier
     assert take(ledger, "second").predecessor == "first"
 
 
-@pytest.mark.parametrize("seconds", [0, 59])
-def test_a_holder_on_another_host_is_believed_for_its_leases_time(ledger: Ledger, seconds: float) -> None:
+def test_a_process_is_named_by_what_no_clock_can_change(ledger: Ledger) -> None:
+    """The kernel counts ticks since the boot: setting the wall clock renames nobody."""
     take(ledger, "first")
-    alter(ledger, host="elsewhere")
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    namespace = Path("/proc/self/ns/pid").readlink()
+    (ticks,) = re.findall(r"\) [RSD] (?:-?\d+ ){18}(\d+) ", Path("/proc/self/stat").read_text())
+    assert row(ledger).process == f"{boot}/{namespace}/{os.getpid()}/{ticks}"
+
+
+def test_a_clock_that_is_set_while_the_holder_works_changes_nothing(
+    ledger: Ledger, other_process: subprocess.Popen[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As programs see it that reckon a start time from the time of the boot, which the kernel moves with the clock."""
+    plain = Path.read_text
+    real_open = builtins.open
+
+    def moved(text: str) -> str:
+        return re.sub(r"btime (\d+)", lambda found: f"btime {int(found[1]) + 86_400}", text)
+
+    def opening(file: Any, *args: Any, **kwargs: Any) -> Any:
+        if str(file) == "/proc/stat":
+            with real_open("/proc/stat") as stat:
+                text = moved(stat.read())
+            binary = "b" in (args[0] if args else kwargs.get("mode", "r"))
+            return io.BytesIO(text.encode()) if binary else io.StringIO(text)
+        return real_open(file, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "read_text", lambda self, *args, **kwargs: moved(plain(self, *args, **kwargs)))
+    monkeypatch.setattr(builtins, "open", opening)
+    monkeypatch.setattr(time, "time", lambda: 86_400.0)
+    with pytest.raises(LeaseHeld):
+        take(ledger, "mine")
+
+
+ELSEWHERE = {
+    "another boot": lambda holder: "7" + holder.process[1:],
+    "another container": lambda holder: holder.process.replace("pid:[", "pid:[9"),
+    "no /proc there": lambda holder: "",
+}
+
+
+@pytest.fixture(params=ELSEWHERE)
+def elsewhere(request: pytest.FixtureRequest, ledger: Ledger) -> str:
+    """A holder whose process number says nothing here: on a host of the same name there is none of that number."""
+    take(ledger, "first")
+    process = ELSEWHERE[request.param](row(ledger))
+    assert process != row(ledger).process
+    alter(ledger, pid=2**22, process=process)  # above every number that Linux gives
+    return str(request.param)
+
+
+@pytest.mark.parametrize("seconds", [0, 59])
+def test_a_holder_elsewhere_is_believed_for_its_leases_time(
+    ledger: Ledger, elsewhere: str, seconds: float
+) -> None:
     silent_for(ledger, seconds)
-    with pytest.raises(LeaseHeld, match="elsewhere"):
+    with pytest.raises(LeaseHeld, match="process 4194304"):
         take(ledger, "second")
 
 
 @pytest.mark.parametrize(
     "seconds", [61, 10**8, -61, -(10**8)], ids=["silent", "long", "clock back", "far back"]
 )
-def test_silence_and_a_jumped_clock_both_free_the_slot(ledger: Ledger, seconds: float) -> None:
-    take(ledger, "first")
-    alter(ledger, host="elsewhere")
+def test_silence_and_a_jumped_clock_both_free_the_slot(
+    ledger: Ledger, elsewhere: str, seconds: float
+) -> None:
     silent_for(ledger, seconds)
     assert take(ledger, "second").predecessor == "first"
+
+
+def test_a_living_process_that_is_silent_for_too_long_is_succeeded_too(ledger: Ledger) -> None:
+    take(ledger, "first")
+    silent_for(ledger, 61)
+    assert take(ledger, "second").predecessor == "first"
+
+
+def test_where_processes_cannot_be_told_apart_nobody_is_declared_dead(
+    ledger: Ledger, other_process: subprocess.Popen[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No boot id and no namespace to be read: two such machines must not take each other for one."""
+    monkeypatch.setattr(leases, "_machine", lambda: "")
+    assert leases._process(os.getpid()) == ""
+    other_process.kill()
+    other_process.wait()
+    with pytest.raises(LeaseHeld):
+        take(ledger, "mine")
+    silent_for(ledger, 61)
+    assert take(ledger, "mine").predecessor == "other"
+
+
+def test_a_name_that_looks_like_the_kernels_fields_is_only_a_name(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take(ledger, "first")
+    stat = Path("/proc/self/stat").read_text()
+    start, end = stat.index("("), stat.rindex(")")
+    hostile = f"{stat[: start + 1]}a) Z 1 (b){stat[end:]}"
+    monkeypatch.setattr(Path, "read_text", lambda self: hostile)
+    leases._machine()  # was read before, and is kept
+    with pytest.raises(LeaseHeld):
+        take(ledger, "second")
 
 
 def test_the_old_holder_commits_nothing_after_a_takeover(ledger: Ledger) -> None:
