@@ -6,6 +6,7 @@ Runs the same listing and the same anti-joins as the night, and writes nothing.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,22 +47,14 @@ class Estimate:
 def estimate(house: Installation, collection: str | None) -> Estimate:
     """Count what `fwd2bot night` would take on. Raises ``StoreError``."""
     name, source = house.settings.collection(collection)
-    with house.ledger.read() as connection:
-        collection_id = connection.execute(
-            sa.select(collections.c.id).where(collections.c.name == name)
-        ).scalar_one_or_none()
-        compressor_id = connection.execute(
-            sa.select(compressors.c.id).where(compressors.c.fingerprint == house.spec.fingerprint)
-        ).scalar_one_or_none()
+    collection_id, compressor_id = _known(house, name)
     found = discover(house.ledger, house.originals(name), collection_id, source.prefix)
     with house.ledger.read() as connection:
         waiting, waiting_bytes = _waiting(connection, collection_id, compressor_id)
         left = _left_behind(connection, collection_id, compressor_id)
         per_image, stored_from = _stored(connection, house, compressor_id)
         rate, rate_from = _rate(connection, compressor_id)
-        again = 0
-        if collection_id is not None and compressor_id is not None:
-            again = _count(connection, failed(collection_id, compressor_id))[0]
+        again = _failed(connection, collection_id, compressor_id)
     return _assemble(
         house,
         name,
@@ -72,6 +65,56 @@ def estimate(house: Installation, collection: str | None) -> Estimate:
         (per_image, stored_from),
         (rate, rate_from),
     )
+
+
+class _News(Exception):
+    """The listing has come to something new: no error, but an end to listing on."""
+
+
+def anything_to_do(
+    house: Installation, collection: str, kind: str, *, progress: Callable[[Discovery], None] = lambda _: None
+) -> bool:
+    """Whether a "night" or "retry" would compress anything. Asks the ledger first, and lists only as far as the
+    first new image, and nothing for a retry. Raises ``StoreError``."""
+    _, source = house.settings.collection(collection)
+    collection_id, compressor_id = _known(house, collection)
+    with house.ledger.read() as connection:
+        if _left_behind(connection, collection_id, compressor_id)[2]:
+            return True
+        if kind == "retry":
+            return _failed(connection, collection_id, compressor_id) > 0
+        if _waiting(connection, collection_id, compressor_id)[0]:
+            return True
+
+    def look(found: Discovery) -> None:
+        progress(found)
+        if found.new:
+            raise _News
+
+    try:
+        discover(house.ledger, house.originals(collection), collection_id, source.prefix, progress=look)
+    except _News:
+        return True
+    return False
+
+
+def _known(house: Installation, collection: str) -> tuple[int | None, int | None]:
+    """The ledger's ids of a collection and of the compressor in use, where it has met them."""
+    with house.ledger.read() as connection:
+        return (
+            connection.execute(
+                sa.select(collections.c.id).where(collections.c.name == collection)
+            ).scalar_one_or_none(),
+            connection.execute(
+                sa.select(compressors.c.id).where(compressors.c.fingerprint == house.spec.fingerprint)
+            ).scalar_one_or_none(),
+        )
+
+
+def _failed(connection: sa.Connection, collection_id: int | None, compressor_id: int | None) -> int:
+    if collection_id is None or compressor_id is None:
+        return 0
+    return _count(connection, failed(collection_id, compressor_id))[0]
 
 
 def _assemble(

@@ -9,8 +9,9 @@ import pytest
 
 from infra.installation import Installation
 from infra.tables import batches, metadata
-from tasks.estimate import estimate
-from tests.houses import night, tiny_jpeg
+from tasks.discover import Discovery
+from tasks.estimate import anything_to_do, estimate
+from tests.houses import COLLECTION, night, tiny_jpeg
 from tests.tasks.steps import committed, count, die_with_the_process, planned, rows
 
 BuildHouse = Callable[..., Installation]
@@ -90,6 +91,40 @@ def test_what_failed_is_for_the_retry(house: BuildHouse, photos: Photos) -> None
     night(installation)
     said = estimate(installation, None)
     assert (said.images, said.failed, said.nothing) == (0, 1, True)
+
+
+def test_looking_for_something_to_do_ends_at_the_first_news(
+    house: BuildHouse, photos: Photos, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tasks.discover.CHUNK", 2)
+    photos(6)
+    installation = house()
+    night(installation)
+    seen: list[Discovery] = []
+    assert not anything_to_do(installation, COLLECTION, "night", progress=seen.append)
+    assert [found.listed for found in seen] == [2, 4, 6]
+    for number, photo in enumerate(photos(6)):
+        photo.write_bytes(tiny_jpeg(300 + number) + b"\0")
+    seen.clear()
+    assert anything_to_do(installation, COLLECTION, "night", progress=seen.append)
+    assert [found.listed for found in seen] == [2]
+
+
+def test_what_the_ledger_knows_needs_no_listing(
+    house: BuildHouse, photos: Photos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos(5)[0].write_bytes(b"broken")
+    installation = house()
+    assert not anything_to_do(installation, COLLECTION, "retry")
+    planned(installation)
+    die_with_the_process(installation)
+    monkeypatch.setattr("tasks.estimate.discover", None)
+    assert anything_to_do(installation, COLLECTION, "night")
+    assert anything_to_do(installation, COLLECTION, "retry")
+    monkeypatch.undo()
+    assert night(installation).failed == 1
+    monkeypatch.setattr("tasks.estimate.discover", None)
+    assert anything_to_do(installation, COLLECTION, "retry")
 
 
 def test_it_writes_nothing(house: BuildHouse, photos: Photos) -> None:
