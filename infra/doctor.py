@@ -10,6 +10,7 @@ from fwd2bot_core.compressor.loading import self_check
 from fwd2bot_core.errors import CompressorError, Fwd2BotError, ObjectExists, StoreError
 from infra.executor import make_executor
 from infra.installation import Installation
+from infra.tables import audit_head
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +38,14 @@ def _checked(part: str, examine: Callable[[], str]) -> Check:
         return Check(part, True, examine())
     except Fwd2BotError as error:
         return Check(part, False, str(error))
+    except Exception as error:
+        return Check(part, False, f"unexpected, and our fault: {type(error).__name__}: {error}")
 
 
 def _ledger(house: Installation) -> str:
     with house.ledger.write() as connection:
-        connection.exec_driver_sql("SELECT 1")
+        connection.execute(audit_head.update().values(size=audit_head.c.size))  # as it is, and taken back
+        connection.rollback()
     return f"{house.ledger.name} answers and takes writes"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +16,22 @@ from tests.houses import COLLECTION
 
 BuildHouse = Callable[..., Installation]
 Photos = Callable[..., list[Path]]
+
+
+class Changes:
+    """Whether anybody has committed to a SQLite file since."""
+
+    def __init__(self, file: Path) -> None:
+        self._connection = sqlite3.connect(file)
+        self._then = self._version()
+
+    def any(self) -> bool:
+        changed = self._version() != self._then
+        self._connection.close()
+        return changed
+
+    def _version(self) -> int:
+        return int(self._connection.execute("PRAGMA data_version").fetchone()[0])
 
 
 def wrong(house: Installation) -> dict[str, str]:
@@ -52,9 +69,32 @@ def test_a_store_that_overwrites_is_no_archive(house: BuildHouse, monkeypatch: p
     assert list(installation.archive.list()) == []
 
 
-def test_a_ledger_of_a_newer_software(house: BuildHouse, tmp_path: Path) -> None:
-    import sqlite3
+def test_a_ledger_that_takes_no_writes_is_not_well(house: BuildHouse) -> None:
+    installation = house()
+    with installation.ledger.write() as connection:
+        connection.exec_driver_sql(
+            "CREATE TRIGGER closed BEFORE UPDATE ON audit_head BEGIN SELECT RAISE(ABORT, 'closed'); END"
+        )
+    assert "closed" in wrong(installation)["ledger"]
 
+
+def test_looking_at_the_ledger_changes_nothing(house: BuildHouse, tmp_path: Path) -> None:
+    installation = house()
+    assert installation.ledger.name
+    changes = Changes(tmp_path / "ledger.sqlite")
+    assert "ledger" not in wrong(installation)
+    assert not changes.any()
+
+
+def test_what_nobody_expected_hides_nothing_else(house: BuildHouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> list[str]:
+        raise ZeroDivisionError("by nothing")
+
+    monkeypatch.setattr("infra.doctor.self_check", fail)
+    assert wrong(house()) == {"compressor": "unexpected, and our fault: ZeroDivisionError: by nothing"}
+
+
+def test_a_ledger_of_a_newer_software(house: BuildHouse, tmp_path: Path) -> None:
     installation = house()
     assert installation.ledger.name
     newer = sqlite3.connect(tmp_path / "ledger.sqlite", isolation_level=None)
