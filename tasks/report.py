@@ -48,8 +48,15 @@ def markdown(summary: NightSummary) -> str:
     lines += [f"| {name} | {value} |" for name, value in rows]
     if summary.failures:
         lines += ["", "| image | reason | detail |", "|---|---|---|"]
-        lines += [f"| `{f.key}` | {f.reason} | {f.detail} |" for f in summary.failures]
+        lines += [f"| {_code(f.key)} | {f.reason} | {_code(f.detail)} |" for f in summary.failures]
     return "\n".join(lines)
+
+
+def _code(text: str) -> str:
+    """``text`` as a code span in a table: nothing in it is markup, and the two characters that could end it are
+    written as escapes."""
+    shown = visible(text).replace("`", r"\x60").replace("|", r"\x7c")
+    return f"`{shown}`" if shown else ""
 
 
 def write_report(

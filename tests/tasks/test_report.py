@@ -25,7 +25,7 @@ from infra.installation import Installation, opened
 from infra.settings import Settings, load_settings
 from infra.tables import audit_events, failures
 from tasks import plots, report
-from tasks.summary import NightSummary
+from tasks.summary import NamedFailure, NightSummary
 from tasks.units import duration, size, visible
 
 HOSTILE = "<script>alert(1)</script>.jpg"
@@ -369,3 +369,32 @@ def test_durations(seconds: float, said: str) -> None:
 def test_what_does_not_show_is_spelled_out() -> None:
     assert visible("検査 photo 1.jpg") == "検査 photo 1.jpg"
     assert visible("a\nb\x1b[2J\u202ec\udcff") == "a\\nb\\x1b[2J\\u202ec\\udcff"
+
+
+# --- Markdown
+
+
+def test_a_hostile_file_name_stays_one_cell_of_code_in_prefects_page() -> None:
+    key = "a`b|c\n# owned\x1b[2J\u202egpj.<img src=x>[x](http://x)\\"
+    detail = "| `no\r\nimage` |"
+    shown = report.markdown(
+        NightSummary(
+            run_id="night-1",
+            collection="line-1",
+            kind="night",
+            night="2026-11-23",
+            compressor="fake",
+            failed=1,
+            failures=[NamedFailure(key=key, reason="not_an_image", detail=detail)],
+        )
+    )
+    row = shown.splitlines()[-1]
+    assert row.isprintable()
+    cells = row.split("|")
+    assert [cell.strip() for cell in cells] == [
+        "",
+        r"`a\x60b\x7cc\n# owned\x1b[2J\u202egpj.<img src=x>[x](http://x)\`",
+        "not_an_image",
+        r"`\x7c \x60no\r\nimage\x60 \x7c`",
+        "",
+    ]
