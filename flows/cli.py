@@ -5,13 +5,16 @@ Imports what a verb needs inside the verb, so that ``--help`` comes at once.
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, CycloptsError, Parameter
+from cyclopts.validators import Number
 
 from fwd2bot_core import __version__
 from fwd2bot_core.errors import ExitCode, Fwd2BotError, SettingsError
@@ -20,7 +23,7 @@ from tasks.units import visible
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from flows.nightly import Kind
+    from flows.nightly import Kind, Screen
     from infra.settings import Settings
 
 app = App(
@@ -108,7 +111,7 @@ def _run(collection: str | None, direct: bool, common: Common, kind: Kind) -> in
     console = _console()
     screen = SilentScreen() if common.json else TerminalScreen(console)
     try:
-        if direct or settings.night.engine == "direct" or _nothing_to_do(settings, name, kind):
+        if direct or settings.night.engine == "direct" or _nothing_to_do(settings, name, kind, screen):
             summary = run_night(settings, name, screen, kind=kind)
         else:
             from flows.engine import prefect_night
@@ -124,14 +127,15 @@ def _run(collection: str | None, direct: bool, common: Common, kind: Kind) -> in
     return summary.exit_code
 
 
-def _nothing_to_do(settings: Settings, collection: str, kind: Kind) -> bool:
+def _nothing_to_do(settings: Settings, collection: str, kind: Kind, screen: Screen) -> bool:
     """A night without news is written down too, but starts no engine for it."""
     from infra.installation import opened
-    from tasks.estimate import estimate
+    from tasks.estimate import anything_to_do
 
+    if kind == "night":
+        screen.starting("to look for what is new")
     with opened(settings) as house:
-        expected = estimate(house, collection)
-    return expected.nothing if kind == "night" else not (expected.failed or expected.resumed)
+        return not anything_to_do(house, collection, kind, progress=screen.discovered)
 
 
 @app.command
@@ -154,7 +158,11 @@ def plan(collection: str | None = None, *, common: Common = DEFAULTS) -> int:
 
 
 @app.command
-def status(*, limit: Annotated[int, Parameter(help="How many runs.")] = 10, common: Common = DEFAULTS) -> int:
+def status(
+    *,
+    limit: Annotated[int, Parameter(help="How many runs.", validator=Number(gte=0))] = 10,
+    common: Common = DEFAULTS,
+) -> int:
     """Runs, shards and failures.
 
     Example: fwd2bot status --limit 3
@@ -301,8 +309,8 @@ def serve(*, common: Common = DEFAULTS) -> int:
 def demo(
     folder: Path,
     *,
-    images: Annotated[int, Parameter(help="Photos in a new sample archive.")] = 300,
-    add: Annotated[int, Parameter(help="Photos to add to an existing one.")] = 0,
+    images: Annotated[int, Parameter(help="Photos in a new sample archive.", validator=Number(gte=1))] = 300,
+    add: Annotated[int, Parameter(help="Photos to add to an existing one.", validator=Number(gte=0))] = 0,
     common: Common = DEFAULTS,
 ) -> int:
     """Lay out a sample archive of real pictures, with a settings file beside it.
@@ -365,6 +373,7 @@ def _show_scrub(console: Console, found: Any) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with its code; errors are one sentence, never a traceback."""
+    _print_whatever_comes()
     try:
         code = app(arguments, exit_on_error=False, result_action="return_value")
     except CycloptsError:
@@ -377,7 +386,23 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(ExitCode.FAILED)
     except BrokenPipeError:
         sys.exit(ExitCode.FAILED)
+    except Exception as error:
+        if os.environ.get("FWD2BOT_DEBUG"):
+            raise
+        print(
+            f"fwd2bot: unexpected, and our fault: {type(error).__name__}: {visible(str(error)[:500])}. What was "
+            "committed stays; FWD2BOT_DEBUG=1 shows the traceback, which we would like to see",
+            file=sys.stderr,
+        )
+        sys.exit(ExitCode.FAILED)
     sys.exit(int(code or 0))
+
+
+def _print_whatever_comes() -> None:
+    """A terminal that lacks a character gets its number instead of a failed command."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 if __name__ == "__main__":

@@ -172,7 +172,8 @@ def load_settings(given: Path | None = None) -> Settings:
         return Settings(**_merge([layer for _, layer in reversed(layers)]))
     except ValidationError as error:
         problems = "; ".join(
-            f"{'.'.join(str(part) for part in e['loc']) or 'settings'}: {e['msg']}" for e in error.errors()
+            f"{'.'.join(str(part) for part in e['loc']) or 'settings'}: {e['msg'].removeprefix('Value error, ')}"
+            for e in error.errors()
         )
         raise SettingsError(f"wrong settings in {_described(file)}: {problems}") from None
     finally:

@@ -40,6 +40,15 @@ def lay_out(folder: Path, *, images: int, add: int = 0) -> dict[str, Any]:
 
     Returns what was done and where, for the screen. Raises ``UsageError`` for a folder of somebody else's.
     """
+    try:
+        return _lay_out(folder, images, add)
+    except OSError as error:
+        raise UsageError(
+            f"cannot lay out an archive in {folder}: {error.strerror}; name another folder"
+        ) from None
+
+
+def _lay_out(folder: Path, images: int, add: int) -> dict[str, Any]:
     photos, settings = folder / "photos", folder / "fwd2bot.toml"
     if not settings.exists():
         if folder.exists() and any(folder.iterdir()):

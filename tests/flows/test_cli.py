@@ -156,7 +156,17 @@ def test_the_installed_command_ends_with_the_same_codes(
 
 @pytest.mark.parametrize(
     "arguments",
-    ["no-such-verb", "night --no-such-option", "show", "retry --only everything", "status --limit x"],
+    [
+        "no-such-verb",
+        "night --no-such-option",
+        "show",
+        "retry --only everything",
+        "status --limit x",
+        "status --limit -1",
+        "demo nowhere --images -3",
+        "demo nowhere --images 0",
+        "demo nowhere --add -1",
+    ],
 )
 def test_wrong_usage_is_2(house: BuildHouse, run: Run, arguments: str) -> None:
     house()
@@ -477,6 +487,79 @@ def test_a_bundle_with_a_wrong_hash(
     assert_one_sentence(
         Ended(ended.returncode, ended.stdout, ended.stderr), 5, r"adapters\.safetensors.*fetch"
     )
+
+
+def test_a_folder_that_can_hold_no_sample(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("mine")
+    assert_one_sentence(run("demo", str(file)), 2, "cannot lay out an archive in .*file: Not a directory")
+    assert_one_sentence(run("demo", "/proc/foo"), 2, "cannot lay out an archive in /proc/foo: ")
+
+
+def test_a_terminal_without_the_letter_gets_its_number(
+    house: BuildHouse, photos: Photos, tmp_path: Path
+) -> None:
+    photos(1)[0].rename(tmp_path / "photos" / "ä.jpg")
+    house()
+    narrow = {"PYTHONIOENCODING": "ascii"}
+    assert fwd2bot("night", "--config", tmp_path / "fwd2bot.toml", env=narrow).returncode == 0
+    ended = fwd2bot("show", "ä.jpg", "--config", tmp_path / "fwd2bot.toml", env=narrow)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert "\\xe4.jpg" in ended.stdout
+    unknown = fwd2bot("show", "ö.jpg", "--config", tmp_path / "fwd2bot.toml", env=narrow)
+    assert_one_sentence(Ended(1, unknown.stdout, unknown.stderr), unknown.returncode, r"\\xf6\.jpg")
+
+
+def test_what_nobody_expected_is_our_fault_and_one_sentence(
+    house: BuildHouse, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("by\nnothing")
+
+    house()
+    monkeypatch.setattr("flows.nightly.run_night", fail)
+    assert_one_sentence(run("night"), 1, r"our fault: ZeroDivisionError: by\\nnothing\. .*FWD2BOT_DEBUG=1")
+    monkeypatch.setenv("FWD2BOT_DEBUG", "1")
+    with pytest.raises(ZeroDivisionError):
+        main(["night", "--config", str(tmp_path / "fwd2bot.toml")])
+
+
+def test_a_password_of_the_ledger_is_never_printed(
+    house: BuildHouse, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "300")  # no line break in the middle of it
+    house(archive={"ledger": "postgresql+psycopg://fwd2bot:hunter2@127.0.0.1:9/ledger"})
+    for verb in (
+        ["config", "show"],
+        ["config", "show", "--json"],
+        ["doctor"],
+        ["doctor", "--json"],
+        ["status"],
+    ):
+        ended = run(*verb)
+        assert "hunter2" not in ended.out + ended.err
+        assert "fwd2bot:***@" in ended.out + ended.err
+
+
+def test_a_retry_with_nothing_to_do_lists_nothing(
+    house: BuildHouse, photos: Photos, run: Run, tmp_path: Path
+) -> None:
+    (photo,) = photos(1)
+    house(night={"engine": "prefect"})
+    assert run("night", "--direct").code == 0
+    photo.unlink()
+    photo.parent.rmdir()
+    ended = run("retry")
+    assert (ended.code, ended.err) == (0, "")
+
+
+def test_looking_for_news_is_seen(house: BuildHouse, photos: Photos, run: Run) -> None:
+    photos(2)
+    house(night={"engine": "prefect"})
+    assert run("night", "--direct").code == 0
+    shown = run("night").out
+    assert "starting to look for what is new\nlisted 2 images, 0 new\n" in shown
+    assert "starting Prefect" not in shown
 
 
 def test_report_writes_a_file(house: BuildHouse, photos: Photos, run: Run, tmp_path: Path) -> None:

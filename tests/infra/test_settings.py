@@ -98,11 +98,11 @@ def test_plain_paths_count_from_the_settings_file(
         ("[night]\ncron = 'nonsense'\n", "'nonsense' is no cron line (five fields"),
         ("[night]\ncron = '61 1 * * *'\n", "'61 1 * * *' is no cron line (bad minute)"),
         ("[execution]\nmemory_limit = 'lots'\n", "'lots' is no amount of memory"),
-        ("[archive]\nledger = 'not a url://x'\n", "archive.ledger: Value error, this is no database URL"),
+        ("[archive]\nledger = 'not a url://x'\n", "archive.ledger: this is no database URL"),
         ("[archive]\nledger = 'postgresql://h:port/db'\n", "this is no database URL"),
         (
             "[archive]\nstore = 's3://id:key@bucket'\n",
-            "archive.store: Value error, credentials do not belong",
+            "archive.store: credentials do not belong",
         ),
         ("[night\n", "not valid TOML"),
     ],
