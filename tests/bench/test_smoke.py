@@ -18,3 +18,10 @@ def test_night_speed_measures_a_small_night(tmp_path: Path) -> None:
     assert said["rounds"][0]["night"] > 0
     assert said["median_ratio"]["1"] > 0
     assert (tmp_path / "night_speed.svg").read_bytes().startswith(b"<?xml")
+
+
+def test_listing_measures_two_small_archives(tmp_path: Path) -> None:
+    words = ["--sizes", "10", "6000", "--out"]
+    subprocess.run([sys.executable, "-m", "tests.bench.listing", *words, tmp_path], check=True, timeout=120)
+    said = json.loads((tmp_path / "listing.json").read_text())
+    assert [one["entries"] for one in said["sizes"]] == [10, 6000]
