@@ -30,7 +30,7 @@ from infra.tables import (
     summaries,
     work,
 )
-from tasks.runs import Run
+from tasks.runs import Run, changing
 
 
 def commit(ledger: Ledger, archive: ObjectStore, run: Run, batch: Batch, receipt: Receipt) -> None:
@@ -43,11 +43,7 @@ def commit(ledger: Ledger, archive: ObjectStore, run: Run, batch: Batch, receipt
     objects = _objects(receipt)
     for fact in objects:
         _must_lie_there(archive, fact.path, fact.sha256)
-    with ledger.write() as connection:
-        audit_log.hold(
-            connection
-        )  # first, so that commits of several runs follow each other and never deadlock
-        leases.check(connection, run.lease)
+    with changing(ledger, run) as connection:
         if not _close_batch(connection, run, receipt):
             return  # committed already: this is the second receipt of a batch that ran twice
         _write_contents(connection, receipt)
@@ -67,8 +63,7 @@ def quarantine(ledger: Ledger, run: Run, batch: Batch, detail: str) -> None:
     (unit,) = batch.units
     reject = Reject(RejectReason.KILLED_WORKER, detail)
     fact = ImageFact(unit.object_version_id, None, None, None, None, None, None, reject)
-    with ledger.write() as connection:
-        leases.check(connection, run.lease)
+    with changing(ledger, run) as connection:
         connection.execute(
             batches.update()
             .where(batches.c.id == batch.batch_id)

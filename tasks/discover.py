@@ -21,7 +21,7 @@ from infra.crashpoints import reach
 from infra.database import Ledger
 from infra.objects import ObjectInfo, ObjectStore
 from infra.tables import UtcDateTime, object_versions
-from tasks.runs import Run
+from tasks.runs import Run, changing
 
 CHUNK = 5_000
 
@@ -88,8 +88,7 @@ def discover(
 
 
 def _note(ledger: Ledger, run: Run, total: Discovery) -> None:
-    with ledger.write() as connection:
-        leases.check(connection, run.lease)
+    with changing(ledger, run) as connection:
         audit_log.append(connection, run.event("discovery.ended", after=asdict(total)))
 
 

@@ -18,7 +18,7 @@ from infra.crashpoints import reach
 from infra.database import Ledger
 from infra.settings import Settings
 from infra.tables import BatchState, WorkState, batches, object_versions, work
-from tasks.runs import Run
+from tasks.runs import Run, changing
 
 SHARES_A_WORKER = 3  # batches for each worker, so that none idles long at the end of the night
 
@@ -127,8 +127,7 @@ def split(ledger: Ledger, run: Run, batch: Batch) -> list[Batch]:
     parts = [
         Batch(batch_id_of(units, batch.compressor), batch.compressor, batch.night, units) for units in halves
     ]
-    with ledger.write() as connection:
-        leases.check(connection, run.lease)
+    with changing(ledger, run) as connection:
         for part in parts:
             _write_batch(connection, run, part, parent=batch.batch_id)
         connection.execute(
@@ -143,8 +142,7 @@ def split(ledger: Ledger, run: Run, batch: Batch) -> list[Batch]:
 
 def _adopt(ledger: Ledger, run: Run) -> int:
     """Unfinished batches of dead runs become ours; those of another compressor are given back."""
-    with ledger.write() as connection:
-        leases.check(connection, run.lease)
+    with changing(ledger, run) as connection:
         unfinished = sa.and_(
             batches.c.collection_id == run.collection_id, batches.c.state == BatchState.PLANNED
         )

@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 import secrets
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
 from zoneinfo import ZoneInfo
@@ -19,6 +21,7 @@ from fwd2bot_core.audit.events import Actor, Event
 from fwd2bot_core.compressor.protocol import CompressorSpec
 from infra import audit_log, leases, pairing
 from infra.crashpoints import reach
+from infra.database import Ledger
 from infra.installation import Installation
 from infra.tables import RunState, collections, compressors, runs
 from tasks.summary import NightSummary
@@ -50,6 +53,19 @@ class Run:
             compressor=self.spec.fingerprint,
             **fields,  # type: ignore[arg-type]
         )
+
+
+@contextmanager
+def changing(ledger: Ledger, run: Run) -> Iterator[sa.Connection]:
+    """A write transaction in which a run changes something and logs it. Raises ``LeaseLost``.
+
+    The log's head first, then the lease: whoever begins a run takes them in this order too, and two that each wait
+    for what the other holds would both be thrown out.
+    """
+    with ledger.write() as connection:
+        audit_log.hold(connection)
+        leases.check(connection, run.lease)
+        yield connection
 
 
 def begin(installation: Installation, collection: str, kind: str = "night", *, role: str = "operator") -> Run:
@@ -111,8 +127,7 @@ def begin(installation: Installation, collection: str, kind: str = "night", *, r
 def end(installation: Installation, run: Run, summary: NightSummary) -> None:
     """Write the summary down and give the lease back."""
     _tell_archive(installation)
-    with installation.ledger.write() as connection:
-        leases.check(connection, run.lease)
+    with changing(installation.ledger, run) as connection:
         _close(
             connection,
             run.id,

@@ -13,11 +13,11 @@ from itertools import islice
 import sqlalchemy as sa
 
 from fwd2bot_core.errors import ObjectMissing, StoreError
-from infra import audit_log, leases
+from infra import audit_log
 from infra.database import Ledger
 from infra.objects import ObjectInfo, ObjectStore
 from infra.tables import audit_segments, shards
-from tasks.runs import Run
+from tasks.runs import Run, changing
 
 SWEPT = {"tokens/": shards.c.path, "audit/segments/": audit_segments.c.path}
 CHUNK = 500
@@ -63,8 +63,7 @@ def sweep(ledger: Ledger, archive: ObjectStore, run: Run, *, older_than: timedel
 
 
 def _announced(ledger: Ledger, run: Run, orphan: ObjectInfo) -> bool:
-    with ledger.write() as connection:
-        leases.check(connection, run.lease)
+    with changing(ledger, run) as connection:
         if _named_now(connection, orphan.key):
             return False
         subject = {"path": orphan.key, "bytes": orphan.size}

@@ -183,7 +183,7 @@ def test_an_object_that_goes_while_it_is_committed_takes_the_commit_with_it(
         assert receipt.shard is not None
         installation.archive.delete_version(installation.archive.stat(receipt.shard.path))
 
-    monkeypatch.setattr("tasks.commit.leases.check", sweep_first)
+    monkeypatch.setattr("infra.leases.check", sweep_first)
     with pytest.raises(ObjectMissing):
         do_commit(made)
     assert everything(installation) == before

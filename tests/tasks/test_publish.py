@@ -22,7 +22,6 @@ from tests.tasks.steps import (
     committed,
     compressed,
     die_with_the_process,
-    lose_the_lease,
     planned,
     rows,
 )

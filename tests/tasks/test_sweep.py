@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 import tasks.sweep
 from fwd2bot_core.errors import LeaseLost, ObjectForbidden, StoreError, StoreUnreachable
 from infra.installation import Installation
