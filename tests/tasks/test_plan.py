@@ -4,18 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
+import infra.worker
+import tasks.plan
 from fwd2bot_core.compressor.fake import FakeCompressor
-from fwd2bot_core.errors import LeaseLost, LedgerError
-from fwd2bot_core.work import batch_id_of
+from fwd2bot_core.errors import ImageRejected, LeaseLost, LedgerError, RejectReason
+from fwd2bot_core.work import Unit, batch_id_of
 from infra.installation import Installation
 from infra.settings import Settings
-from infra.tables import audit_events, batches, leases, object_versions, work
-from tasks.plan import Plan, batch_size, planned_batches, split, write_plan
-from tests.tasks.steps import begin, committed, count, die_with_the_process, planned, rows
+from infra.tables import WorkState, batches, object_versions, work
+from tasks.plan import TRIES, Plan, batch_size, planned_batches, split, write_plan
+from tests.houses import night, tiny_jpeg
+from tests.tasks.steps import (
+    begin,
+    committed,
+    count,
+    die_with_the_process,
+    events,
+    lose_the_lease,
+    planned,
+    query_plan,
+    rows,
+    statements,
+)
 
 BuildHouse = Callable[..., Installation]
 Photos = Callable[..., list[Path]]
@@ -83,17 +98,17 @@ def test_a_claim_cannot_be_given_twice(house: BuildHouse, photos: Photos) -> Non
 def test_the_plan_is_in_the_audit_log(house: BuildHouse, photos: Photos) -> None:
     photos(3)
     installation = house()
-    planned(installation)
-    types = [row.type for row in rows(installation, sa.select(audit_events).order_by(audit_events.c.seq))]
-    assert types == ["run.started", "discovery.ended", "plan.written"]
+    _, plan, _ = planned(installation)
+    said = events(installation)
+    assert [event["type"] for event in said] == ["run.started", "discovery.ended", "plan.written"]
+    assert said[-1]["after"] == {"batches": 1, "images": 3, "bytes": plan.bytes, "resumed": 0}
 
 
 def test_a_run_that_lost_its_lease_claims_nothing(house: BuildHouse, photos: Photos) -> None:
     photos(3)
     installation = house()
     run = begin(installation)
-    with installation.ledger.write() as connection:
-        connection.execute(leases.update().values(fencing=run.lease.fencing + 1))
+    lose_the_lease(installation)
     with pytest.raises(LeaseLost):
         write_plan(installation.ledger, run, installation.settings)
     assert rows(installation, work) == rows(installation, batches) == []
@@ -154,6 +169,9 @@ def test_another_compressor_gives_the_claims_back(
     assert {batch.compressor for batch in found} == {other.spec.fingerprint}
     states = dict(rows(installation, sa.select(batches.c.id, batches.c.state)))
     assert (states[first[0].batch_id], states[first[1].batch_id]) == ("committed", "released")
+    (released,) = events(other, "plan.released")
+    assert (released["subject"], released["reason_code"]) == ({"batches": 1}, "compressor_changed")
+    assert released["compressor"] == other.spec.fingerprint
 
     die_with_the_process(installation)
     _, plan, back = planned(installation)  # and back again: what was released is claimed anew
@@ -192,6 +210,115 @@ def test_a_split_replaces_a_batch_by_its_halves_durably(house: BuildHouse, photo
         left.batch_id: ("planned", batch.batch_id),
         right.batch_id: ("planned", batch.batch_id),
     }
+    (said,) = events(installation, "batch.split")
+    assert said["subject"] == {"batch_id": batch.batch_id, "parts": [left.batch_id, right.batch_id]}
+    assert said["reason_code"] == "killed_worker"
     die_with_the_process(installation)
     _, plan, found = planned(installation)
     assert (plan.resumed, {b.batch_id for b in found}) == (2, {left.batch_id, right.batch_id})
+
+
+def test_the_units_of_a_batch_are_found_by_it_and_no_table_is_scanned(
+    house: BuildHouse, photos: Photos
+) -> None:
+    photos(3)
+    installation = house()
+    run, _, (batch,) = planned(installation)
+    seen: list[str] = []
+    with installation.ledger.read() as connection:
+        sa.event.listen(installation.ledger.engine, "before_cursor_execute", statements(seen))
+        assert tasks.plan._units(connection, run, batch.batch_id) == batch.units
+        (query,) = seen
+        steps = query_plan(connection, query, (batch.batch_id, WorkState.CLAIMED))
+    assert [step for step in steps if step.startswith("SCAN")] == []
+    (of_work,) = (step for step in steps if " work " in step)
+    assert "USING INDEX" in of_work
+    assert "(batch_id=? AND state=?)" in of_work
+
+
+def states(house: Installation) -> list[tuple[str, int, str | None]]:
+    """(state, failures, reason) of each claimed object version, in the order of discovery."""
+    query = sa.select(work.c.state, work.c.failures, work.c.reason).order_by(work.c.object_version_id)
+    return [tuple(row) for row in rows(house, query)]
+
+
+def failing(monkeypatch: pytest.MonkeyPatch, reasons: dict[str, RejectReason]) -> None:
+    """Every worker rejects these keys for these reasons from now on."""
+    plain = infra.worker._read
+
+    def read(unit: Unit, *args: Any) -> bytes:
+        if unit.key in reasons:
+            raise ImageRejected(reasons[unit.key], "as the script says")
+        return plain(unit, *args)
+
+    monkeypatch.setattr(infra.worker, "_read", read)
+
+
+MAY_PASS = {"vanished", "changed", "forbidden", "store_error", "internal"}
+
+
+@pytest.mark.parametrize("reason", RejectReason)
+def test_what_may_pass_is_tried_by_three_nights_and_then_only_by_a_retry(
+    house: BuildHouse, photos: Photos, monkeypatch: pytest.MonkeyPatch, reason: RejectReason
+) -> None:
+    photos(1)
+    installation = house()
+    with monkeypatch.context() as broken:
+        failing(broken, {"0000.jpg": reason})
+        nights = [night(installation) for _ in range(TRIES + 2)]
+        assert TRIES == 3
+        tried = 3 if reason in MAY_PASS else 1
+        assert [summary.failed for summary in nights] == [1] * tried + [0] * (5 - tried)
+        assert {summary.open_failures for summary in nights} == {1}
+        assert nights[-1].message == (
+            "nothing new among 1 images of line-1; 1 failed before and wait for a retry"
+        )
+        assert states(installation) == [("failed", tried, str(reason))]
+        again = night(installation, "retry")
+        assert (again.failed, again.open_failures) == (1, 1)
+        assert states(installation) == [("failed", tried + 1, str(reason))]
+    assert night(installation).compressed == 0
+    healed = night(installation, "retry")
+    assert (healed.compressed, healed.open_failures) == (1, 0)
+    assert states(installation)[0][0] == "compressed"
+    assert night(installation).message == "nothing new among 1 images of line-1"
+
+
+def test_what_passed_by_the_next_night_is_compressed_by_it(
+    house: BuildHouse, photos: Photos, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos(6)
+    installation = house()
+    with monkeypatch.context() as broken:
+        failing(broken, {"0001.jpg": RejectReason.STORE_ERROR, "0002.jpg": RejectReason.TRUNCATED})
+        assert night(installation).failed == 2
+    photos(1, start=100)
+    summary = night(installation)
+    assert (summary.new, summary.compressed, summary.failed, summary.open_failures) == (1, 2, 0, 1)
+    assert summary.message == "2 compressed"
+    assert [row[0] for row in states(installation)].count("failed") == 1
+
+
+def test_a_reason_that_changes_counts_all_tries(
+    house: BuildHouse, photos: Photos, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos(1)
+    installation = house()
+    for number, reason in enumerate([RejectReason.FORBIDDEN, RejectReason.VANISHED, RejectReason.EMPTY], 1):
+        with monkeypatch.context() as broken:
+            failing(broken, {"0000.jpg": reason})
+            assert night(installation).failed == 1
+        assert states(installation) == [("failed", number, str(reason))]
+    assert night(installation).compressed == 0  # empty will be empty tomorrow
+
+
+def test_an_overwritten_image_has_all_its_tries_again(
+    house: BuildHouse, photos: Photos, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (path,) = photos(1)
+    installation = house()
+    failing(monkeypatch, {"0000.jpg": RejectReason.FORBIDDEN})
+    assert [night(installation).failed for _ in range(4)] == [1, 1, 1, 0]
+    path.write_bytes(tiny_jpeg(500))
+    assert [night(installation).failed for _ in range(4)] == [1, 1, 1, 0]
+    assert states(installation) == [("failed", 3, "forbidden")] * 2
