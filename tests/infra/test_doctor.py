@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from sqlalchemy import make_url
 
 from infra.doctor import examine
 from infra.installation import Installation
@@ -76,6 +77,19 @@ def test_a_ledger_that_takes_no_writes_is_not_well(house: BuildHouse) -> None:
             "CREATE TRIGGER closed BEFORE UPDATE ON audit_head BEGIN SELECT RAISE(ABORT, 'closed'); END"
         )
     assert "closed" in wrong(installation)["ledger"]
+
+
+def test_a_postgresql_that_only_reads_is_not_well(house: BuildHouse, postgres_url: Callable[[], str]) -> None:
+    url = postgres_url()
+    installation = house(archive={"ledger": url})
+    assert "ledger" not in wrong(installation)
+    with installation.ledger.write() as connection:
+        connection.exec_driver_sql(
+            f"ALTER DATABASE {make_url(url).database} SET default_transaction_read_only = on"
+        )
+    found = wrong(house(archive={"ledger": url}))["ledger"]
+    assert "read-only transaction" in found
+    assert str(make_url(url).password) not in found
 
 
 def test_looking_at_the_ledger_changes_nothing(house: BuildHouse, tmp_path: Path) -> None:
