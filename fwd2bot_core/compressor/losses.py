@@ -11,12 +11,18 @@ from torch.nn import functional as F
 IGNORE = -100  # a label that asks for nothing
 
 
-def autoregressive(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Mean cross entropy of ``logits`` [B, T, V] against ``labels`` [B, T].
+def autoregressive(
+    logits: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Mean cross entropy of ``logits`` [B, T, V] against ``labels`` [B, T], weighted by ``weights`` [B, T].
 
     Labels are given already shifted: label t is what logits t must say; ``IGNORE`` asks for nothing.
     """
-    return F.cross_entropy(logits.flatten(0, 1).float(), labels.flatten(), ignore_index=IGNORE)
+    scores = logits.flatten(0, -2).float()
+    if weights is None:
+        return F.cross_entropy(scores, labels.flatten(), ignore_index=IGNORE)
+    each = F.cross_entropy(scores, labels.flatten(), ignore_index=IGNORE, reduction="none")
+    return (each * weights.flatten()).sum() / weights.sum()
 
 
 def contrastive(

@@ -51,8 +51,8 @@ counts when it carries the searched caption.
 `{origin[commit]}`{continued}, begun {origin[began]}, on {origin[machine]}, {origin[threads]} threads, shared with other
 work; torch {origin[torch]}, transformers {origin[transformers]}.
 
-| stage | steps of {batch} trays | of at most | minutes | of at most |
-|---|---|---|---|---|
+| stage | trays a step | steps | of at most | minutes | of at most |
+|---|---|---|---|---|---|
 {stages}
 
 The vision tower (0.41 M parameters, convolutional) learned to say what lies in the cell of each token and was
@@ -96,7 +96,7 @@ def _row(question: str, row: Mapping[str, Any]) -> str:
 def _stage(name: str, stage: Mapping[str, float]) -> str:
     """A stage that stopped short of its steps was stopped by its minutes."""
     minutes = f"{stage['seconds'] / 60:.1f} | {stage['limit'] / 60:.0f}"
-    return f"| {name} | {stage['steps']:,} | {stage['of']:,} | {minutes} |"
+    return f"| {name} | {stage['batch']} | {stage['steps']:,} | {stage['of']:,} | {minutes} |"
 
 
 def plot(curves: Mapping[str, Sequence[Mapping[str, float]]]) -> bytes:

@@ -20,8 +20,16 @@ from fwd2bot_core.compressor.nano import fashion, questions, trays
 from fwd2bot_core.compressor.nano.design import METHOD, PIXELS
 from fwd2bot_core.compressor.preprocess import fit
 
-LONG, BLOCK = 22, 14  # ids of the describe block, and of each block with a short question
-BLOCKS = (LONG, BLOCK, BLOCK, BLOCK)
+# One image's questions in training: kinds to draw from, and the ids that question, answer and end may take.
+# Searching a tray for an item is what the model learns last, so it is asked most.
+ASKED: tuple[tuple[tuple[str, ...], int], ...] = (
+    (("describe",), 22),
+    (("place",), 14),
+    (("presence",), 10),
+    (("presence",), 10),
+    (("cell", "count"), 10),
+)
+BLOCKS = tuple(size for _, size in ASKED)
 PACKED = sum(BLOCKS)
 CAPTION = 16  # ids of a caption, with its opening id
 Ids = npt.NDArray[np.int64]
@@ -80,7 +88,7 @@ def pictures(pool: Pool, count: int, rng: np.random.Generator) -> Pool:
 
 
 class Words:
-    """Texts to ids, in the layout that training uses: four questions an image that do not see each other."""
+    """Texts to ids, in the layout that training uses: questions about one image that do not see each other."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self.ids: dict[str, int] = tokenizer.get_vocab()
@@ -89,18 +97,22 @@ class Words:
     def encode(self, text: str) -> list[int]:
         return [self.ids[word] for word in text.split()]
 
-    def packed(self, cells: Ids, rng: np.random.Generator) -> tuple[Ids, Ids]:
-        """Ids and labels [B, PACKED] of one description and three short questions a tray."""
+    def packed(self, cells: Ids, rng: np.random.Generator) -> tuple[Ids, Ids, npt.NDArray[np.float32]]:
+        """Ids, labels and weights [B, PACKED] of the questions about each tray.
+
+        The weights of one answer sum to one: a question counts the same however long its answer is.
+        """
         ids = np.full((len(cells), PACKED), self.pad, np.int64)
         labels = np.full((len(cells), PACKED), IGNORE, np.int64)
+        weights = np.zeros((len(cells), PACKED), np.float32)
         for row, held in enumerate(cells):
-            known, start = facts(held), 0
-            kinds = ("describe", *rng.permutation(questions.SHORT)[:3])
-            for size, kind in zip(BLOCKS, kinds, strict=True):
-                asked = questions.ask(str(kind), known, rng)
-                self._block(ids[row, start : start + size], labels[row, start : start + size], asked)
-                start += size
-        return ids, labels
+            known = facts(held)
+            for (kinds, _), columns in zip(ASKED, blocks(), strict=True):
+                asked = questions.ask(kinds[int(rng.integers(len(kinds)))], known, rng)
+                self._block(ids[row, columns], labels[row, columns], asked)
+                said = labels[row, columns] != IGNORE
+                weights[row, columns] = said / said.sum()
+        return ids, labels, weights
 
     def _block(self, ids: Ids, labels: Ids, asked: questions.Question) -> None:
         question, answer = self.encode(asked.text), [*self.encode(asked.answer), self.eos]
@@ -123,6 +135,12 @@ class Words:
             ids[row, -len(said) :], mask[row, -len(said) :] = said, 1
             same[row] = numbers.setdefault(caption, len(numbers))
         return ids, mask, same
+
+
+def blocks() -> list[slice]:
+    """The columns of each question in a packed row."""
+    ends = np.cumsum(BLOCKS).tolist()
+    return [slice(end - size, end) for end, size in zip(ends, BLOCKS, strict=True)]
 
 
 def layout(head: int) -> tuple[npt.NDArray[np.bool_], Ids]:

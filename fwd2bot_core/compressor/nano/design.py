@@ -16,7 +16,6 @@ from fwd2bot_core.compressor.nano.tower import NanoTowerConfig
 SPECIAL = ("<pad>", "<bos>", "<eos>", "<unk>", "<image>")
 PIXELS = 64  # a side of what the tower sees
 VISUAL = 64  # visual tokens
-BATCH = 128  # trays a training step
 METHOD = Method(
     name="nano",
     k=8,

@@ -26,6 +26,7 @@ class Recipe:
     steps: int
     minutes: float
     rate: float
+    batch: int
     weight_decay: float = 0.01
     warm_up: float = 0.03
     every: int = 50  # steps between progress lines

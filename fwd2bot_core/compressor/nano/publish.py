@@ -34,6 +34,7 @@ def publish(
     figures = {"fingerprint": fingerprint, "origin": dict(origin), **measure(compressor)}
     figures["stages"] = {
         recipe.name: {
+            "batch": recipe.batch,
             "steps": p.step,
             "of": recipe.steps,
             "seconds": round(p.seconds),
@@ -52,7 +53,7 @@ def publish(
 
 def _sizes() -> dict[str, int]:
     words = design.tokenizer().get_vocab_size() - len(design.SPECIAL)
-    return {"visual": design.VISUAL, "rank": design.METHOD.rank, "batch": design.BATCH, "words": words}
+    return {"visual": design.VISUAL, "rank": design.METHOD.rank, "words": words}
 
 
 def measure(compressor: Fwd2BotCompressor) -> dict[str, Any]:

@@ -21,7 +21,6 @@ PHRASES = {
     "presence": ("is there a {} ?", "is there a {} in the tray ?"),
     "place": ("where is the {} ?", "where is a {} ?"),
 }
-SHORT = ("cell", "count", "presence", "place")  # all but "describe", whose answer is long
 
 
 @dataclass(frozen=True, slots=True)

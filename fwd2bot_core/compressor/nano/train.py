@@ -31,9 +31,9 @@ from fwd2bot_core.compressor.nano.trays import KINDS
 
 SEED = 20261124
 PICTURES = 30_000
-TOWER = Recipe("tower", steps=2400, minutes=9, rate=2e-3, weight_decay=0.05)
-BASE = Recipe("base", steps=1500, minutes=20, rate=2e-3)
-ADAPTERS = Recipe("adapters", steps=1100, minutes=32, rate=2e-3, weight_decay=0.0)
+TOWER = Recipe("tower", steps=2400, minutes=9, rate=2e-3, batch=128, weight_decay=0.05)
+BASE = Recipe("base", steps=4000, minutes=22, rate=1e-3, batch=32)  # many small steps: searching comes late
+ADAPTERS = Recipe("adapters", steps=1400, minutes=22, rate=2e-3, batch=64, weight_decay=0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +45,10 @@ class Bench:
     pool: data.Pool
     net: DoubleForward
 
-    def batch(self, stage: int, step: int) -> tuple[data.Pool, torch.Tensor, np.random.Generator]:
+    def batch(self, stage: int, step: int, size: int) -> tuple[data.Pool, torch.Tensor, np.random.Generator]:
         """The pictures of one step, as arrays and as a tensor, and the dice for its questions."""
         rng = np.random.default_rng([self.seed, stage, step])
-        pictures = data.pictures(self.pool, design.BATCH, rng)
+        pictures = data.pictures(self.pool, size, rng)
         return pictures, torch.from_numpy(pictures.pixels), rng
 
 
@@ -73,7 +73,7 @@ def train_tower(bench: Bench, recipe: Recipe, checkpoint: Path) -> Progress:
     dense = Dense(model.config.vision_config.hidden_size)
 
     def terms(step: int) -> Losses:
-        pictures, pixels, _ = bench.batch(1, step)
+        pictures, pixels, _ = bench.batch(1, step, recipe.batch)
         seen = model.vision_tower(bench.net.normalised(pixels)).last_hidden_state
         return {"dense": dense.loss(seen, pictures.cells)}
 
@@ -86,8 +86,8 @@ def train_base(bench: Bench, recipe: Recipe, checkpoint: Path) -> Progress:
     options = _layout(len(net.before) + design.VISUAL)
 
     def terms(step: int) -> Losses:
-        pictures, pixels, rng = bench.batch(2, step)
-        return {"answer": _answer_loss(bench, Stage.BASE, net.visual(pixels), pictures.cells, rng, options)}
+        pictures, pixels, rng = bench.batch(2, step, recipe.batch)
+        return _answer_losses(bench, Stage.BASE, net.visual(pixels), pictures.cells, rng, options)
 
     model = net.lvlm.base
     frozen = {id(p) for p in model.model.vision_tower.parameters()}
@@ -100,7 +100,7 @@ def train_adapters(bench: Bench, recipe: Recipe, checkpoint: Path) -> Progress:
     heat = nn.Parameter(torch.tensor(float(np.log(1 / 0.07))))
 
     def terms(step: int) -> Losses:
-        pictures, pixels, rng = bench.batch(3, step)
+        pictures, pixels, rng = bench.batch(3, step, recipe.batch)
         with torch.no_grad():
             visual = net.visual(pixels)
         tokens = net.summarise(visual)
@@ -111,8 +111,8 @@ def train_adapters(bench: Bench, recipe: Recipe, checkpoint: Path) -> Progress:
             temperature=torch.exp(-heat).clamp_min(0.02),
             captions=same,
         )
-        said = _answer_loss(bench, Stage.ANSWER, tokens, pictures.cells, rng, options)
-        return {"answer": said, "contrast": told_apart}
+        said = _answer_losses(bench, Stage.ANSWER, tokens, pictures.cells, rng, options)
+        return {**said, "contrast": told_apart}
 
     return run(recipe, net.own_parameters() | {"heat": heat}, terms, checkpoint)
 
@@ -125,19 +125,24 @@ def _layout(head: int) -> dict[str, torch.Tensor]:
     }
 
 
-def _answer_loss(
+def _answer_losses(
     bench: Bench,
     stage: Stage,
     image: torch.Tensor,
     cells: data.Ids,
     rng: np.random.Generator,
     options: dict[str, torch.Tensor],
-) -> torch.Tensor:
-    """The loss of four questions a picture that share it and do not see each other."""
-    ids, labels = (torch.from_numpy(x) for x in bench.words.packed(cells, rng))
+) -> dict[str, torch.Tensor]:
+    """The autoregressive loss by kind of question; they share the image and do not see each other."""
+    ids, labels, weights = (torch.from_numpy(x) for x in bench.words.packed(cells, rng))
     states = bench.net.lvlm.hidden(stage, bench.net.question(image, ids), **options)[:, -data.PACKED :]
-    asked = labels != losses.IGNORE
-    return losses.autoregressive(bench.net.lvlm.logits(states[asked])[None], labels[asked][None])
+    found: dict[str, torch.Tensor] = {}
+    for (kinds, _), columns in zip(data.ASKED, data.blocks(), strict=True):
+        asked = labels[:, columns] != losses.IGNORE
+        said = bench.net.lvlm.logits(states[:, columns][asked])
+        loss = losses.autoregressive(said, labels[:, columns][asked], weights[:, columns][asked])
+        found[kinds[0]] = found.get(kinds[0], 0) + loss / len(data.ASKED)
+    return found
 
 
 def make_bench(work: Path, seed: int, pictures: int) -> Bench:
