@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+import pytest
 import sqlalchemy as sa
 
+import infra.installation
+import infra.worker
 from fwd2bot_core.audit.canonical import parse
+from fwd2bot_core.compressor.fake import FakeCompressor
 from fwd2bot_core.work import Batch, Receipt, Unit
 from infra.executor import Died, Finished, Outcome
 from infra.installation import Installation
@@ -73,6 +77,13 @@ def query_plan(connection: sa.Connection, statement: str, parameters: tuple[Any,
 
 def count(house: Installation, table: sa.Table, *where: sa.ColumnElement[bool]) -> int:
     return len(rows(house, sa.select(table).where(*where)))
+
+
+def use_compressor(monkeypatch: pytest.MonkeyPatch, compressor: FakeCompressor) -> None:
+    """Nights of this test, in this process, compress with this one."""
+    monkeypatch.setattr(infra.installation, "read_spec", lambda name: compressor.spec)
+    monkeypatch.setattr(infra.worker, "load", lambda name, *, threads, limits: compressor)
+    infra.worker._tools.cache_clear()
 
 
 def die_with_the_process(house: Installation) -> None:

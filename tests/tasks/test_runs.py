@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
+import os
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,26 +15,43 @@ import pytest
 import sqlalchemy as sa
 from PIL import Image
 
-from fwd2bot_core.audit.canonical import parse
-from fwd2bot_core.errors import ExitCode, LeaseHeld, ObjectForbidden
+import fwd2bot_core
+import infra.worker
+from fwd2bot_core.compressor.fake import FakeCompressor
+from fwd2bot_core.errors import ExitCode, LeaseHeld, ObjectForbidden, StoreUnreachable
+from fwd2bot_core.work import Unit
 from infra import archive, audit_log
 from infra.installation import Installation
 from infra.objects.file import FileStore
-from infra.tables import audit_events, collections, failures, leases, object_versions, runs, summaries
+from infra.tables import (
+    audit_events,
+    audit_values,
+    collections,
+    contents,
+    failures,
+    leases,
+    object_versions,
+    runs,
+    summaries,
+)
 from tasks import runs as the_runs
 from tasks.plan import TRIES
 from tasks.summary import NightSummary, count
+from tasks.verify import verify
 from tests.houses import COLLECTION, compressed_once, night, tiny_jpeg
-from tests.tasks.steps import begin, committed, die_with_the_process, planned, rows
+from tests.tasks.steps import (
+    begin,
+    committed,
+    die_with_the_process,
+    events,
+    everything,
+    planned,
+    rows,
+    use_compressor,
+)
 
 BuildHouse = Callable[..., Installation]
 Photos = Callable[..., list[Path]]
-
-
-def events(house: Installation) -> list[dict[str, object]]:
-    return [
-        parse(row.body) for row in rows(house, sa.select(audit_events.c.body).order_by(audit_events.c.seq))
-    ]
 
 
 def test_a_run_is_written_down_before_it_does_anything(house: BuildHouse) -> None:
@@ -39,7 +59,8 @@ def test_a_run_is_written_down_before_it_does_anything(house: BuildHouse) -> Non
     run = the_runs.begin(installation, COLLECTION)
     (row,) = rows(installation, runs)
     assert (row.id, row.kind, row.state, row.fencing) == (run.id, "night", "running", 1)
-    assert [event["type"] for event in events(installation)] == ["run.started"]
+    (started,) = events(installation)
+    assert (started["type"], started["subject"]) == ("run.started", {"kind": "night", "fencing": 1})
     assert rows(installation, leases)[0].run_id == run.id
 
 
@@ -52,8 +73,10 @@ def test_the_night_is_the_date_in_its_zone(house: BuildHouse, monkeypatch: pytes
 def test_a_second_run_is_refused_and_leaves_no_trace(house: BuildHouse) -> None:
     installation = house()
     the_runs.begin(installation, COLLECTION)
+    before = everything(installation)
     with pytest.raises(LeaseHeld):
         the_runs.begin(installation, COLLECTION)
+    assert everything(installation) == before
     assert len(rows(installation, runs)) == len(events(installation)) == 1
 
 
@@ -84,14 +107,50 @@ def test_a_failed_run_gives_the_lease_back_and_says_why(house: BuildHouse) -> No
     assert rows(installation, leases)[0].run_id is None
 
 
-def test_a_collection_that_moved_keeps_its_number(house: BuildHouse, tmp_path: Path) -> None:
+def test_a_collection_that_moved_keeps_its_number_and_the_log_says_so(
+    house: BuildHouse, tmp_path: Path
+) -> None:
     begin(house())
     die_with_the_process(house())
     (tmp_path / "moved").mkdir()
-    moved = house(**{f"collections.{COLLECTION}": {"originals": "moved"}})
-    begin(moved)
+    moved = house(**{f"collections.{COLLECTION}": {"originals": "moved", "prefix": "2026/"}})
+    run = begin(moved)
     (row,) = rows(moved, collections)
-    assert row.originals == (tmp_path / "moved").as_uri()
+    assert (row.originals, row.prefix) == ((tmp_path / "moved").as_uri(), "2026/")
+    (event,) = events(moved, "collection.moved")
+    names = {row.ref: (row.kind, row.value) for row in rows(moved, audit_values)}
+    assert {name: names[ref] for name, ref in event["before"].items()} == {
+        "originals": ("originals", (tmp_path / "photos").as_uri()),
+        "prefix": ("prefix", ""),
+    }
+    assert {name: names[ref] for name, ref in event["after"].items()} == {
+        "originals": ("originals", (tmp_path / "moved").as_uri()),
+        "prefix": ("prefix", "2026/"),
+    }
+    assert (event["run_id"], names[event["collection"]]) == (run.id, ("collection", COLLECTION))
+
+    the_runs.fail(moved, run, RuntimeError())
+    begin(moved)  # from the same place again
+    assert len(events(moved, "collection.moved")) == 1
+
+
+def test_an_event_is_exactly_these_bytes(house: BuildHouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is hashed and will be signed: one that changes its bytes breaks every proof of it."""
+    installation = house()
+    monkeypatch.setattr(audit_log, "now", lambda: datetime(2026, 11, 24, 1, 2, 3, 4, tzinfo=UTC))
+    run = begin(installation)
+    with installation.ledger.read() as connection:
+        query = sa.select(audit_events).where(audit_events.c.type == "discovery.ended")
+        row = connection.execute(query).one()
+    assert row.body.decode() == (
+        f'{{"actor":{{"ref":"{run.actor.ref}","role":"operator"}},'
+        '"after":{"listed":0,"listed_bytes":0,"new":0,"new_bytes":0,"superseded":0},'
+        f'"clock":{{"source":"system"}},"collection":"{run.collection_ref}",'
+        f'"compressor":"{installation.spec.fingerprint}","event_id":"{row.event_id}",'
+        f'"occurred_at":"2026-11-24T01:02:03.000004Z","run_id":"{run.id}","seq":1,'
+        f'"software":"fwd2bot {fwd2bot_core.__version__}","type":"discovery.ended","v":1}}'
+    )
+    assert row.leaf == hashlib.sha256(b"\0" + row.body).digest()
 
 
 def summary(**values: object) -> NightSummary:
@@ -144,7 +203,9 @@ def test_a_summary_is_counted_from_the_ledger(house: BuildHouse, photos: Photos)
     )
 
 
-def test_the_same_summary_is_in_the_ledger_and_on_the_screen(house: BuildHouse, photos: Photos) -> None:
+def test_the_summary_in_the_ledger_is_the_one_on_the_screen_without_its_names(
+    house: BuildHouse, photos: Photos
+) -> None:
     photos(5)[1].write_bytes(b"broken")
     installation = house()
     made = night(installation)
@@ -252,3 +313,62 @@ def test_a_key_overwritten_after_it_failed_is_not_retried(house: BuildHouse, pho
     assert compressed_once(installation) == 3
     assert len(rows(installation, object_versions)) == 4
     assert len(rows(installation, summaries)) == 3
+
+
+def test_a_broken_batch_names_nothing_in_the_ledgers_summary(
+    house: BuildHouse, photos: Photos, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos(3)
+    installation = house()
+
+    def down(unit: Unit, *_: object) -> bytes:
+        raise StoreUnreachable(f"no answer for {unit.key}")
+
+    monkeypatch.setattr(infra.worker, "_read", down)
+    made = night(installation)
+    (said,) = made.broken
+    assert re.fullmatch(r"StoreUnreachable: no answer for 000[012]\.jpg", said)
+    (row,) = rows(installation, runs)
+    assert json.loads(row.summary) == made.to_dict() | {"broken": []}
+    assert ".jpg" not in row.summary
+
+
+def test_an_image_too_large_at_first_has_its_size_in_pixels_once_it_was_compressed(
+    house: BuildHouse, photos: Photos
+) -> None:
+    """Its bytes were known before its picture was: the later try fills the gap."""
+    photos(3)
+    strict = house(limits={"max_pixels": 100})
+    assert night(strict).reasons == {"too_many_pixels": 3}
+    assert {(row.width, row.height, row.format) for row in rows(strict, contents)} == {(None, None, None)}
+    before = {row.sha256: row.size for row in rows(strict, contents)}
+    relaxed = house()
+    assert night(relaxed, "retry").compressed == 3
+    assert {row.sha256: row.size for row in rows(relaxed, contents)} == before
+    assert {(row.width, row.height, row.format) for row in rows(relaxed, contents)} == {(24, 16, "JPEG")}
+
+
+def test_what_a_version_was_found_to_hold_is_not_rewritten(
+    house: BuildHouse, photos: Photos, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another compressor reads other bytes under the same time and size: a restore gone wrong, or a fraud."""
+    path, _ = photos(2)
+    time = path.stat().st_mtime_ns
+    other = tiny_jpeg(273)
+    assert len(other) == path.stat().st_size
+    installation = house()
+    assert night(installation).compressed == 2
+    before = rows(installation, sa.select(object_versions).order_by(object_versions.c.id))
+    path.write_bytes(other)
+    os.utime(path, ns=(time, time))
+
+    use_compressor(monkeypatch, FakeCompressor(k=8))
+    again = house()
+    summary = night(again)
+    assert (summary.new, summary.superseded) == (0, 0)
+    assert (summary.compressed, summary.reasons) == (1, {"changed": 1})
+    (failure,) = summary.failures
+    assert failure.key == path.name
+    assert "other bytes than when it was first read, under the same identity" in failure.detail
+    assert rows(again, sa.select(object_versions).order_by(object_versions.c.id)) == before
+    assert verify(again.ledger, again.archive).findings == ()
