@@ -17,7 +17,7 @@ from cyclopts import App, CycloptsError, Parameter
 from cyclopts.validators import Number
 
 from fwd2bot_core import __version__
-from fwd2bot_core.errors import ExitCode, Fwd2BotError, SettingsError
+from fwd2bot_core.errors import ExitCode, Fwd2BotError, SettingsError, StoreError
 from tasks.units import visible
 
 if TYPE_CHECKING:
@@ -135,7 +135,10 @@ def _nothing_to_do(settings: Settings, collection: str, kind: Kind, screen: Scre
     if kind == "night":
         screen.starting("to look for what is new")
     with opened(settings) as house:
-        return not anything_to_do(house, collection, kind, progress=screen.discovered)
+        try:
+            return not anything_to_do(house, collection, kind, progress=screen.discovered)
+        except StoreError:
+            return True  # the night itself will meet the same, and write down that it failed
 
 
 @app.command

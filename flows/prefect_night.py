@@ -90,7 +90,8 @@ def night(collection: str | None = None, config: Path | None = None, kind: Kind 
     watcher = watching.get()
     screen = watcher or LogScreen(get_run_logger())
     try:
-        summary = run_night(load_settings(config), collection, screen, kind=kind, step=_as_task)
+        role = "operator" if watcher else "scheduler"
+        summary = run_night(load_settings(config), collection, screen, kind=kind, role=role, step=_as_task)
     except Fwd2BotError as error:
         if watcher:  # the command says it
             raise
