@@ -17,6 +17,15 @@ def test_only_asked_labels_count():
     assert uniform.item() == pytest.approx(math.log(4))
 
 
+def test_weights_say_how_much_each_label_counts():
+    logits = torch.randn(2, 3, 5, generator=torch.Generator().manual_seed(0))
+    labels = torch.tensor([[1, 2, IGNORE], [0, IGNORE, IGNORE]])
+    weights = torch.tensor([[0.5, 0.5, 0.0], [1.0, 0.0, 0.0]])
+    each = -logits.log_softmax(-1)
+    expected = (0.5 * each[0, 0, 1] + 0.5 * each[0, 1, 2] + each[1, 0, 0]) / 2
+    torch.testing.assert_close(autoregressive(logits, labels, weights), expected)
+
+
 def unit(count: int, seed: int) -> torch.Tensor:
     return F.normalize(torch.randn(count, 8, generator=torch.Generator().manual_seed(seed)), dim=-1)
 

@@ -6,7 +6,7 @@ import torch
 
 from fwd2bot_core.compressor.losses import IGNORE
 from fwd2bot_core.compressor.lvlm import Stage
-from fwd2bot_core.compressor.nano import data, design, trays
+from fwd2bot_core.compressor.nano import data, design, questions, trays
 from tests.core.compressor import models
 
 CELLS = np.array([[8, -1, 9, 8], [0, 1, 2, 3], [-1, -1, -1, -1]])
@@ -19,36 +19,34 @@ def words():
 
 def test_every_block_asks_one_question_and_labels_its_answer(words):
     tokenizer = design.tokenizer()
-    ids, labels = words.packed(CELLS, np.random.default_rng(0))
-    assert ids.shape == labels.shape == (3, data.PACKED)
+    ids, labels, weights = words.packed(CELLS, np.random.default_rng(0))
+    assert ids.shape == labels.shape == weights.shape == (3, data.PACKED)
     for row, held in enumerate(CELLS):
-        said = labels[row, : data.LONG]
-        answer = [int(token) for token in said if token != IGNORE]
-        assert answer[-1] == words.eos
-        assert answer[:-1] == words.encode(data.facts(held).caption())
-        first = int(np.flatnonzero(said != IGNORE)[0])
-        assert tokenizer.decode(ids[row, : first + 1].tolist()).startswith(
-            ("describe", "what is in the tray")
-        )
-        asked = np.flatnonzero(labels[row] != IGNORE)
-        follows = asked[(labels[row, asked] != words.eos)]
-        assert (ids[row, follows + 1] == labels[row, follows]).all()  # the label is the next id
+        for (kinds, _), columns in zip(data.ASKED, data.blocks(), strict=True):
+            said, asked = labels[row, columns], np.flatnonzero(labels[row, columns] != IGNORE)
+            question = tokenizer.decode(ids[row, columns][: asked[0] + 1].tolist())
+            starts = {phrase.split()[0] for kind in kinds for phrase in questions.PHRASES[kind]}
+            assert question.split()[0] in {start.rstrip(".") for start in starts}
+            assert said[asked[-1]] == words.eos
+            assert (ids[row, columns][asked[:-1] + 1] == said[asked[:-1]]).all()  # the label is the next id
+            assert weights[row, columns].sum() == pytest.approx(1)
+            assert ((weights[row, columns] > 0) == (said != IGNORE)).all()
+        described = [int(token) for token in labels[row, data.blocks()[0]] if token != IGNORE]
+        assert described[:-1] == words.encode(data.facts(held).caption())
 
 
 def test_no_answer_is_cut_short(words):
     rng = np.random.default_rng(3)
     cells = np.array([trays.draw_facts(rng).cells for _ in range(300)])
-    _, labels = words.packed(cells, rng)
+    _, labels, _ = words.packed(cells, rng)
     ends = (labels == words.eos).sum(axis=1)
-    assert (
-        ends == 4
-    ).mean() > 0.99  # four items of one kind, asked for their places, are longer than a block
+    assert (ends == len(data.ASKED)).mean() > 0.99  # four places of one kind are longer than a block
 
 
 def test_packed_questions_are_answered_as_if_each_stood_alone(words):
     """The layout's mask and positions hide every other question."""
     net = models.net()
-    ids, _ = words.packed(CELLS[:2], np.random.default_rng(0))
+    ids, _, _ = words.packed(CELLS[:2], np.random.default_rng(0))
     image = torch.randn(2, 3, 16, generator=torch.Generator().manual_seed(1))
     mask, places = data.layout(len(net.before) + 3)
     with torch.no_grad():

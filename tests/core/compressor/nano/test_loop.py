@@ -9,7 +9,7 @@ from torch import nn
 
 from fwd2bot_core.compressor.nano.loop import Recipe, run
 
-RECIPE = Recipe("line", steps=40, minutes=5, rate=0.05, every=10, save_every=0.0)
+RECIPE = Recipe("line", steps=40, minutes=5, rate=0.05, batch=16, every=10, save_every=0.0)
 
 
 class Killed(Exception):
