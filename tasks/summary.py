@@ -25,6 +25,7 @@ from infra.tables import (
     work,
 )
 
+NAMING = {"collection", "message"}  # fields with a name in them; the run's row has both
 NAMED = 20  # failures named in a summary; all of them are in the ledger
 STAGES = ("fetch", "decode", "forward", "encode", "write", "wait")
 
@@ -122,7 +123,8 @@ class NightSummary:
 
     def to_record(self) -> str:
         """The JSON that the ledger keeps: without names, which stand in rows that can be erased."""
-        return json.dumps(self.to_dict() | {"failures": [], "broken": []}, sort_keys=True)
+        kept = {name: value for name, value in self.to_dict().items() if name not in NAMING}
+        return json.dumps(kept | {"failures": [], "broken": []}, sort_keys=True)
 
 
 def count(ledger: Ledger, run_id: str) -> dict[str, Any]:

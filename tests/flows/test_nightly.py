@@ -7,27 +7,30 @@ import signal
 import subprocess
 import threading
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
 import pytest
 import sqlalchemy as sa
 
+import flows.nightly
+import infra.installation
 from flows.nightly import run_night
 from flows.screens import SilentScreen
 from fwd2bot_core.compressor.fake import FakeCompressor
 from fwd2bot_core.errors import ExitCode, LeaseHeld, LedgerLocked, NotInArchive, StoreUnreachable
 from infra import archive
-from infra.database import open_ledger
+from infra.database import Ledger, open_ledger
 from infra.installation import Installation
-from infra.tables import RunState, audit_events, leases, object_versions, runs
+from infra.tables import BatchState, RunState, audit_events, batches, failures, leases, object_versions, runs
 from tasks.discover import Discovery
-from tasks.plan import Plan
+from tasks.plan import TRIES, Plan
 from tasks.runs import begin
 from tasks.summary import NightSummary
 from tasks.verify import verify
 from tests.houses import COLLECTION, command, compressed_once, fwd2bot, night, tiny_jpeg
-from tests.tasks.steps import rows
+from tests.tasks.steps import Scripted, rows, statements
 
 BuildHouse = Callable[..., Installation]
 Photos = Callable[..., list[Path]]
@@ -54,6 +57,13 @@ class Watching:
 
     def finished(self, summary: NightSummary) -> None:
         self.said.append(f"finished {summary.state}")
+
+
+class Interrupt(SilentScreen):
+    """Somebody presses Ctrl-C after the first commit."""
+
+    def advanced(self, images: int) -> None:
+        raise KeyboardInterrupt
 
 
 def test_every_photo_becomes_tokens_that_answer_without_it(house: BuildHouse, photos: Photos) -> None:
@@ -189,6 +199,39 @@ def test_a_disk_that_goes_away_costs_no_image_and_the_next_night_completes(
     assert compressed_once(installation) == 30
 
 
+def test_an_empty_mount_point_is_an_outage_and_nothing_is_lost(
+    house: BuildHouse, photos: Photos, tmp_path: Path
+) -> None:
+    """The folder is there, the disk in it is not: a night would find everything vanished."""
+    photos(30)
+    installation = house()
+    night(installation)
+    photos(30, start=100)
+    with pytest.raises(KeyboardInterrupt):
+        run_night(installation.settings, None, Interrupt())
+    planned = [row.id for row in rows(installation, batches) if row.state == BatchState.PLANNED]
+    assert planned
+    known = rows(installation, object_versions)
+
+    (tmp_path / "photos").rename(tmp_path / "disk")
+    (tmp_path / "photos").mkdir()
+    for _ in range(TRIES + 1):
+        with pytest.raises(StoreUnreachable, match=r"lists nothing .* Is it mounted"):
+            night(installation)
+    assert [row.id for row in rows(installation, batches) if row.state == BatchState.PLANNED] == planned
+    assert rows(installation, object_versions) == known
+    assert rows(installation, failures) == []
+    ended = fwd2bot("night", "--direct", "--config", tmp_path / "fwd2bot.toml")
+    assert ended.returncode == ExitCode.FAILED
+    assert "Is it mounted, and is the prefix right?" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+    (tmp_path / "photos").rmdir()
+    (tmp_path / "disk").rename(tmp_path / "photos")
+    assert night(installation).state == RunState.COMPLETED
+    assert compressed_once(installation) == 60
+
+
 def test_originals_that_are_not_there_fail_the_night_and_free_the_slot(
     house: BuildHouse, tmp_path: Path
 ) -> None:
@@ -204,10 +247,6 @@ def test_originals_that_are_not_there_fail_the_night_and_free_the_slot(
 def test_a_night_that_is_interrupted_frees_the_slot_and_is_resumed(house: BuildHouse, photos: Photos) -> None:
     photos(45)
     installation = house()
-
-    class Interrupt(SilentScreen):
-        def advanced(self, images: int) -> None:
-            raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         run_night(installation.settings, None, Interrupt())
@@ -292,3 +331,40 @@ def test_two_first_nights_on_a_fresh_machine_do_not_spoil_each_other(
     assert (
         len(rows(installation, sa.select(audit_events).where(audit_events.c.type == "batch.committed"))) == 2
     )
+
+
+def test_a_night_takes_the_log_before_the_lease(
+    house: BuildHouse, photos: Photos, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In every transaction that takes both. Two runs that took them in different orders would, on a database that
+    locks rows, wait for each other until it throws one of them out."""
+    made = photos(45)
+    made[3].write_bytes(b"broken")
+    installation = house(night={"orphan_hours": 0.0})
+    seen: list[str] = []
+    monkeypatch.setattr(infra.installation, "open_ledger", lambda url: watched(url, seen))
+    with pytest.raises(KeyboardInterrupt):
+        run_night(installation.settings, None, Interrupt())
+    installation.archive.create("tokens/orphan.parquet", b"left behind")
+    poison = max(row.id for row in rows(installation, object_versions))  # in the last batch
+    monkeypatch.setattr(
+        flows.nightly,
+        "make_executor",
+        lambda *_: nullcontext(Scripted(installation, dies=lambda unit: unit.object_version_id == poison)),
+    )
+    summary = night(installation)
+    assert summary.orphans_swept == 1
+    assert "killed_worker" in summary.reasons
+    night(installation, "retry")
+
+    transactions = "\n".join(seen).split("BEGIN IMMEDIATE")[1:]
+    both = [sql for sql in transactions if "FROM audit_head" in sql and "FROM leases" in sql]
+    assert len(both) > 15
+    for sql in both:
+        assert sql.index("FROM audit_head") < sql.index("FROM leases"), sql
+
+
+def watched(url: str, seen: list[str]) -> Ledger:
+    ledger = open_ledger(url)
+    sa.event.listen(ledger.engine, "before_cursor_execute", statements(seen))
+    return ledger

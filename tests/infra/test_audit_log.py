@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import getpass
+import hashlib
 import multiprocessing
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
+from flows.nightly import run_night
+from flows.screens import SilentScreen
 from fwd2bot_core.audit.canonical import commitment, parse
 from fwd2bot_core.audit.events import Actor, Event
 from fwd2bot_core.audit.merkle import leaf_hash
+from fwd2bot_core.work import Unit, batch_id_of
 from infra import audit_log
 from infra.database import Ledger, open_ledger
 from infra.installation import Installation
-from infra.tables import audit_events, audit_head, audit_values, object_versions
+from infra.tables import audit_events, audit_head, audit_values, batches, object_versions, runs
 from tests.houses import COLLECTION, night
 
 
@@ -105,22 +110,49 @@ def test_the_operator_without_a_user_name_is_still_somebody(
 def test_a_whole_night_names_nobody(
     house: Callable[..., Installation], photos: Callable[..., list[Path]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Neither the log nor an object's path nor a run's summary: none of them can be erased from."""
     monkeypatch.setattr(getpass, "getuser", lambda: "tanaka-hanako")
     made = photos(25)
     (made[0].parent / "suzuki-jiro.jpg").write_bytes(b"a broken photo")
-    installation = house()
-    summary = night(installation)
-    assert (summary.compressed, summary.failed) == (25, 1)
+    name = "clinic-sato"
+    installation = house(**{f"collections.{name}": {"originals": "photos"}})
+    summaries = [run_night(installation.settings, name, SilentScreen()) for _ in range(2)]
+    assert (summaries[0].compressed, summaries[0].failed, summaries[1].listed) == (25, 1, 26)
 
     with installation.ledger.read() as connection:
         bodies = connection.execute(sa.select(audit_events.c.body)).scalars().all()
         versions = connection.execute(sa.select(object_versions)).all()
+        records = connection.execute(sa.select(runs.c.summary)).scalars().all()
     segments = [installation.archive.read(found.key) for found in installation.archive.list("audit/")]
-    assert len(bodies) >= 5
+    paths = [found.key for prefix in ("audit/", "tokens/") for found in installation.archive.list(prefix)]
+    assert len(bodies) >= 6
     assert len(segments) == 2
+    assert len(paths) == 4
     assert_whole(installation.ledger, len(bodies))
-    said = b"\n".join([*bodies, *segments])
-    secret = {COLLECTION, "tanaka-hanako", str(made[0].parent)}
+    said = "\n".join([*(body.decode() for body in [*bodies, *segments]), *paths, *records])
+    secret = {name, "tanaka-hanako", str(made[0].parent)}
     for row in versions:
         secret |= {row.key, row.identity, row.content_sha256, row.salt.hex()}
-    assert [name for name in secret if name.encode() in said] == []
+        secret |= {hashlib.sha256(text.encode()).hexdigest() for text in (row.key, row.identity)}
+    assert [word for word in secret if word in said] == []
+
+
+def test_which_photos_a_batch_holds_cannot_be_found_out_by_trying(
+    house: Callable[..., Installation], photos: Callable[..., list[Path]]
+) -> None:
+    """The log names batches by what is in them; whoever knows a photo must not recognise it there."""
+    photos(1)
+    names = set()
+    for fresh in ("a", "b"):  # the same photo, in two installations
+        installation = house(archive={"store": f"archive-{fresh}", "ledger": f"{fresh}.sqlite"})
+        night(installation)
+        with installation.ledger.read() as connection:
+            row = connection.execute(sa.select(object_versions)).one()
+            (batch_id,) = connection.execute(sa.select(batches.c.id)).scalars()
+        unit = Unit(row.id, COLLECTION, row.key, row.identity, row.size, row.modified, row.salt)
+        assert batch_id == batch_id_of([unit], installation.spec.fingerprint)
+        for guess in (b"", bytes(16)):
+            guessed = replace(unit, salt=guess)
+            assert batch_id != batch_id_of([guessed], installation.spec.fingerprint)
+        names.add(batch_id)
+    assert len(names) == 2

@@ -91,16 +91,6 @@ def test_a_ledger_of_a_newer_software_is_left_alone(url: str) -> None:
     assert file_of(url).read_bytes() == before
 
 
-@pytest.fixture
-def locked(url: str) -> Iterator[str]:
-    """Another process holds the write lock of a ledger, which is migrated already."""
-    open_ledger(url).close()
-    holder = sqlite3.connect(file_of(url), isolation_level=None)
-    holder.execute("BEGIN IMMEDIATE")
-    yield url
-    holder.close()
-
-
 def test_a_newer_softwares_ledger_on_a_server_is_left_alone(ledger: Ledger, ledger_url: str) -> None:
     with ledger.write() as connection:
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
@@ -215,7 +205,7 @@ def test_foreign_keys_are_enforced(ledger: Ledger) -> None:
     orphan = object_versions.insert().values(
         collection_id=99, key="k", identity="i", size=1, modified=AT, salt=bytes(16), first_seen_at=AT
     )
-    with pytest.raises(LedgerError, match="(?i)foreign key"), ledger.write() as connection:
+    with pytest.raises(LedgerError, match=r"(?i)foreign key"), ledger.write() as connection:
         connection.execute(orphan)
 
 
