@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import uuid
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
@@ -22,6 +22,7 @@ from infra.settings import ExecutionSettings
 from infra.worker import WorkerConfig, compress_batch, load_compressor
 
 START_SECONDS = 300.0  # that all workers may take to be there
+CLOSE_SECONDS = 10.0  # that they may take to go
 
 T = TypeVar("T")
 
@@ -198,5 +199,19 @@ def _local_cluster(settings: ExecutionSettings) -> Iterator[Any]:
             cluster = _patiently(start)
         except RuntimeError as error:
             raise ClusterError(f"the worker processes do not start: {error.__cause__ or error}") from error
-        with cluster, Client(cluster) as client:
-            yield client
+        with Client(cluster) as client:
+            try:
+                yield client
+            finally:
+                _close(cluster, client, settings.workers)
+
+
+def _close(cluster: Any, client: Any, workers: int) -> None:
+    """End the workers, soon. Dask's own closing waits for ever for a worker that it is just replacing: so that one
+    may come up first, and what has not ended then dies with this process."""
+    with suppress(TimeoutError):
+        client.wait_for_workers(workers, timeout=CLOSE_SECONDS)
+    try:
+        cluster.close(timeout=CLOSE_SECONDS)
+    except TimeoutError:
+        cluster.shutdown_on_close = False  # nor does it get a second chance when Python exits
