@@ -4,7 +4,8 @@
 
     pool      tray pictures from the training split, the whole way through JPEG and preprocessing
     tower     the vision tower learns to say, at each of its 64 tokens, what lies in that token's cell
-    base      under the frozen tower, projector and language model learn to answer from all visual tokens
+    base      under the frozen tower, projector and language model learn to answer from all visual tokens, and
+              each projected token to lie near the word for what is in its cell
     adapters  everything frozen; pairs and summary tokens learn both passes, in one graph, with both losses
 
 Each stage ends after its steps or its minutes, whichever comes first, and continues from its checkpoint if it
@@ -32,8 +33,8 @@ from fwd2bot_core.compressor.nano.trays import KINDS
 SEED = 20261124
 PICTURES = 30_000
 TOWER = Recipe("tower", steps=2400, minutes=9, rate=2e-3, batch=128, weight_decay=0.05)
-BASE = Recipe("base", steps=4000, minutes=22, rate=1e-3, batch=32)  # many small steps: searching comes late
-ADAPTERS = Recipe("adapters", steps=1400, minutes=22, rate=2e-3, batch=64, weight_decay=0.0)
+BASE = Recipe("base", steps=3000, minutes=16, rate=1.5e-3, batch=32)
+ADAPTERS = Recipe("adapters", steps=1400, minutes=20, rate=2e-3, batch=64, weight_decay=0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,42 +53,37 @@ class Bench:
         return pictures, torch.from_numpy(pictures.pixels), rng
 
 
-class Dense(nn.Module):
-    """A head for the tower's own lesson: each visual token says what lies in its cell."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.head = nn.Linear(width, len(KINDS) + 1)
-        cell = np.arange(8) // 4
-        self.cell = torch.from_numpy(
-            (2 * cell[:, None] + cell[None, :]).ravel()
-        )  # [64], the cell of each token
-
-    def loss(self, tokens: torch.Tensor, cells: data.Ids) -> torch.Tensor:
-        labels = torch.from_numpy(cells + 1)[:, self.cell]  # [B, 64], 0 is nothing
-        return F.cross_entropy(self.head(tokens).flatten(0, 1), labels.flatten())
+def dense_loss(scores: torch.Tensor, cells: data.Ids) -> torch.Tensor:
+    """Does each visual token say what lies in its cell? ``scores`` [B, 64, 11], nothing first, of [B, 4] cells."""
+    half = np.arange(8) // 4
+    cell = torch.from_numpy((2 * half[:, None] + half[None, :]).ravel())  # [64], the cell of each token
+    labels = torch.from_numpy(cells + 1)[:, cell]  # [B, 64]
+    return F.cross_entropy(scores.flatten(0, 1), labels.flatten())
 
 
 def train_tower(bench: Bench, recipe: Recipe, checkpoint: Path) -> Progress:
     model = bench.net.lvlm.base.model
-    dense = Dense(model.config.vision_config.hidden_size)
+    head = nn.Linear(model.config.vision_config.hidden_size, len(KINDS) + 1)
 
     def terms(step: int) -> Losses:
         pictures, pixels, _ = bench.batch(1, step, recipe.batch)
         seen = model.vision_tower(bench.net.normalised(pixels)).last_hidden_state
-        return {"dense": dense.loss(seen, pictures.cells)}
+        return {"dense": dense_loss(head(seen), pictures.cells)}
 
     learn = {f"tower.{n}": p for n, p in model.vision_tower.named_parameters()}
-    return run(recipe, learn | {f"dense.{n}": p for n, p in dense.named_parameters()}, terms, checkpoint)
+    return run(recipe, learn | {f"dense.head.{n}": p for n, p in head.named_parameters()}, terms, checkpoint)
 
 
 def train_base(bench: Bench, recipe: Recipe, checkpoint: Path) -> Progress:
     net = bench.net
     options = _layout(len(net.before) + design.VISUAL)
+    names = torch.tensor([bench.words.ids[word] for word in ("nothing", *KINDS)])
 
     def terms(step: int) -> Losses:
         pictures, pixels, rng = bench.batch(2, step, recipe.batch)
-        return _answer_losses(bench, Stage.BASE, net.visual(pixels), pictures.cells, rng, options)
+        visual = net.visual(pixels)
+        named = dense_loss(visual @ net.lvlm.embed(names).T, pictures.cells)  # what makes searching learnable
+        return {**_answer_losses(bench, Stage.BASE, visual, pictures.cells, rng, options), "named": named}
 
     model = net.lvlm.base
     frozen = {id(p) for p in model.model.vision_tower.parameters()}
