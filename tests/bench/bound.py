@@ -2,12 +2,13 @@
 
 No store, no scheduler, no ledger, no overlap: prepare, compress and encode, one after the other, in as many
 processes as a night has workers. Model load and process start are not counted: all begin at one barrier, and
-the first forward pass, which is slower, is counted on both sides.
+the first forward pass, which is slower, is counted on both sides. Memory is allocated as in a worker.
 """
 
 from __future__ import annotations
 
 import multiprocessing
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ import numpy as np
 from fwd2bot_core.compressor.loading import load
 from fwd2bot_core.compressor.protocol import Compressor, Prepared, Summary
 from fwd2bot_core.tokens.shard import ShardRow, ShardWriter
+from infra.executor import ALLOCATOR
 
 WAIT = 600.0  # seconds that a process waits for the others
 _TAKEN = datetime(2026, 11, 23, tzinfo=UTC)
@@ -55,6 +57,9 @@ def measure(
     torch_threads: int,
 ) -> Bound:
     """Run both loops in ``processes`` processes and add up."""
+    os.environ.update(
+        {name: str(size) for name, size in ALLOCATOR.items()}
+    )  # read by glibc as a child starts
     context = multiprocessing.get_context("spawn")
     barrier = context.Barrier(processes)
     answers: Any = context.Queue()
