@@ -30,10 +30,8 @@ def stored_dtype(spec: CompressorSpec) -> np.dtype[Any]:
 def finite_rows(tokens: npt.NDArray[Any], spec: CompressorSpec) -> npt.NDArray[np.bool_]:
     """[B] booleans: True where every one of a row's k x d numbers is finite."""
     rows = _checked(tokens, spec).reshape(len(tokens), spec.k * spec.d)
-    if spec.dtype == "bfloat16":
-        finite = (rows & _BFLOAT16_EXPONENT) != _BFLOAT16_EXPONENT
-    else:
-        finite = np.isfinite(rows)
+    bits = spec.dtype == "bfloat16"
+    finite = (rows & _BFLOAT16_EXPONENT) != _BFLOAT16_EXPONENT if bits else np.isfinite(rows)
     return np.asarray(finite.all(axis=1), dtype=np.bool_)
 
 
