@@ -66,12 +66,20 @@ def _render(split: str, numbers: range, seed: int) -> tuple[npt.NDArray[np.uint8
     return pixels, cells
 
 
-def pictures(pool: Pool, count: int, rng: np.random.Generator) -> Pool:
-    """A batch: half whole pictures, half put together from cells, all with some more light and noise."""
+def pictures(pool: Pool, count: int, rng: np.random.Generator, *, sparse: bool = False) -> Pool:
+    """A batch: half whole pictures, half put together from cells, all with some more light and noise.
+
+    ``sparse`` empties many cells of the second half: a lone item is where searching is learned first.
+    """
     tray = rng.integers(0, len(pool.cells), (count, 4))
     cell = rng.integers(0, 4, (count, 4))
     whole = count // 2
     tray[:whole], cell[:whole] = tray[:whole, :1], np.arange(4)
+    if sparse:
+        emptied = rng.random((count, 4)) < rng.random((count, 1))
+        emptied[:whole] = False
+        empty = np.argwhere(pool.cells == trays.EMPTY)
+        tray[emptied], cell[emptied] = empty[rng.integers(0, len(empty), emptied.sum())].T
     half = PIXELS // 2
     split = pool.pixels.reshape(-1, 3, 2, half, 2, half)
     taken = split[tray, :, cell // 2, :, cell % 2]  # [count, 4, 3, 32, 32]

@@ -46,10 +46,12 @@ class Bench:
     pool: data.Pool
     net: DoubleForward
 
-    def batch(self, stage: int, step: int, size: int) -> tuple[data.Pool, torch.Tensor, np.random.Generator]:
+    def batch(
+        self, stage: int, step: int, size: int, *, sparse: bool = False
+    ) -> tuple[data.Pool, torch.Tensor, np.random.Generator]:
         """The pictures of one step, as arrays and as a tensor, and the dice for its questions."""
         rng = np.random.default_rng([self.seed, stage, step])
-        pictures = data.pictures(self.pool, size, rng)
+        pictures = data.pictures(self.pool, size, rng, sparse=sparse)
         return pictures, torch.from_numpy(pictures.pixels), rng
 
 
@@ -80,7 +82,7 @@ def train_base(bench: Bench, recipe: Recipe, checkpoint: Path) -> Progress:
     names = torch.tensor([bench.words.ids[word] for word in ("nothing", *KINDS)])
 
     def terms(step: int) -> Losses:
-        pictures, pixels, rng = bench.batch(2, step, recipe.batch)
+        pictures, pixels, rng = bench.batch(2, step, recipe.batch, sparse=True)
         visual = net.visual(pixels)
         named = dense_loss(visual @ net.lvlm.embed(names).T, pictures.cells)  # what makes searching learnable
         return {**_answer_losses(bench, Stage.BASE, visual, pictures.cells, rng, options), "named": named}
@@ -96,7 +98,7 @@ def train_adapters(bench: Bench, recipe: Recipe, checkpoint: Path) -> Progress:
     heat = nn.Parameter(torch.tensor(float(np.log(1 / 0.07))))
 
     def terms(step: int) -> Losses:
-        pictures, pixels, rng = bench.batch(3, step, recipe.batch)
+        pictures, pixels, rng = bench.batch(3, step, recipe.batch, sparse=True)
         with torch.no_grad():
             visual = net.visual(pixels)
         tokens = net.summarise(visual)
