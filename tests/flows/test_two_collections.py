@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from fwd2bot_core.errors import LeaseHeld
 from infra.installation import Installation
 from infra.tables import RunState, contents, failures, runs, shards, summaries
+from tasks.discover import discover
 from tasks.verify import verify
 from tests.houses import COLLECTION, command
-from tests.tasks.steps import count, events, rows
+from tests.tasks.steps import begin, count, events, rows
 
 BuildHouse = Callable[..., Installation]
 Photos = Callable[..., list[Path]]
@@ -43,3 +46,29 @@ def test_two_processes_compress_the_same_photos_as_two_collections_at_once(
     assert count(installation, shards) == 16
     assert verify(installation.ledger, installation.archive).findings == ()
     assert len(events(installation, "batch.committed")) == 16
+
+
+def test_a_run_that_works_and_others_that_ask_for_its_slot_do_not_throw_each_other_out(
+    house: BuildHouse, photos: Photos, ledger_url: str
+) -> None:
+    """Both take the log's head and the lease; in another order each would wait for what the other holds."""
+    photos(3)
+    installation = house(archive={"ledger": ledger_url})
+    run = begin(installation)
+    refused: list[LeaseHeld] = []
+
+    def ask() -> None:
+        for _ in range(60):
+            try:
+                begin(installation)
+            except LeaseHeld as error:
+                refused.append(error)
+
+    with ThreadPoolExecutor(2) as threads:
+        asking = [threads.submit(ask) for _ in range(2)]
+        for _ in range(60):
+            discover(installation.ledger, installation.originals(COLLECTION), run.collection_id, run=run)
+        for each in asking:
+            each.result()
+    assert len(refused) == 120
+    assert len(events(installation, "discovery.ended")) == 61
