@@ -45,6 +45,7 @@ class Bound:
     whole: float  # prepare, compress, encode
     forward: float  # compress alone, over images that are prepared already
     stages: dict[str, float]  # seconds, summed over processes
+    processor: float  # seconds of processor time for the whole loop, summed over processes
 
 
 def measure(
@@ -74,7 +75,12 @@ def measure(
     for child in children:
         child.join(WAIT)
     stages = {name: sum(one["stages"][name] for one in said) for name in said[0]["stages"]}
-    return Bound(_rate(said, "whole", len(files)), _rate(said, "forward", len(files)), stages)
+    return Bound(
+        whole=_rate(said, "whole", len(files)),
+        forward=_rate(said, "forward", len(files)),
+        stages=stages,
+        processor=sum(one["processor"] for one in said),
+    )
 
 
 def _rate(said: list[dict[str, Any]], loop: str, images: int) -> float:
@@ -87,10 +93,12 @@ def _process(work: Work, barrier: Any, answers: Any) -> None:
     compressor = load(work.bundle, threads=work.torch_threads)
     bodies = [path.read_bytes() for path in work.files]
     stages = dict.fromkeys(("decode", "forward", "encode"), 0.0)
+    spent = time.process_time()
     whole = _timed(barrier, lambda: _whole(compressor, bodies, work, stages))
+    spent = time.process_time() - spent
     ready = [compressor.prepare(body) for body in bodies]
     forward = _timed(barrier, lambda: _forward(compressor, ready, work.micro_batch))
-    answers.put({"whole": whole, "forward": forward, "stages": stages})
+    answers.put({"whole": whole, "forward": forward, "stages": stages, "processor": spent})
 
 
 def _timed(barrier: Any, loop: Callable[[], None]) -> tuple[float, float]:
