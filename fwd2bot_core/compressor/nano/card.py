@@ -57,11 +57,11 @@ work; torch {origin[torch]}, transformers {origin[transformers]}.
 
 The vision tower (0.41 M parameters, convolutional) learned to say what lies in the cell of each token and was
 then frozen; the projector and a 4-layer, 128-wide Llama (0.90 M) learned to answer from all tokens, each
-token also to lie near the embedding of the word for what is in its cell (without this lesson the model
-described trays and could not search them); then all of it was frozen and rank-{rank} pairs on all linears, one set a pass, and the {spec.k} summary tokens
-(0.66 M) learned the double forward pass with both losses, autoregressive and contrastive, in one graph.
-Training pictures came the whole way of a night's photo: rendered at 384 pixels, JPEG, decoded, fitted.
-Curves: `loss.svg`; all figures: `evaluation.json`.
+token also to lie near the embedding of the word for what is in its cell; then all of it was frozen and
+rank-{rank} pairs on all linears, one set a pass, and the {spec.k} summary tokens (0.66 M) learned the double
+forward pass with both losses, autoregressive and contrastive, in one graph. Training pictures came the whole
+way of a night's photo: rendered at 384 pixels, JPEG, decoded, fitted; half of them were then put together
+anew from cells, many left empty. Curves: `loss.svg`; all figures: `evaluation.json`.
 
 ## Limits
 

@@ -70,4 +70,9 @@ def model(vocabulary: int, seed: int) -> LlavaForConditionalGeneration:
         vision_feature_select_strategy="full",
         tie_word_embeddings=False,
     )
-    return LlavaForConditionalGeneration(config)
+    made = LlavaForConditionalGeneration(config)
+    with torch.no_grad():  # a token first looks at what resembles it: the word asked for at what is seen
+        for layer in made.model.language_model.layers:
+            layer.self_attn.q_proj.weight.mul_(4)
+            layer.self_attn.k_proj.weight.copy_(layer.self_attn.q_proj.weight)
+    return made
