@@ -85,3 +85,14 @@ def test_batches_recombine_cells_with_what_lies_in_them():
     np.testing.assert_allclose(light, level / level.mean(axis=1, keepdims=True), rtol=0.05)
     assert all(sorted(row.tolist()) in [k.tolist() for k in kinds] for row in made.cells[:20])
     assert len({tuple(row) for row in made.cells[20:].tolist()}) > 15
+
+
+def test_sparse_batches_empty_cells_of_their_second_half_only():
+    rng = np.random.default_rng(0)
+    kinds = np.array([[0, 1, 2, 3], [-1, 4, -1, 5]])
+    pool = data.Pool(np.where(kinds[:, :1, None, None] < 0, 0, 90) * np.ones((2, 3, 64, 64), np.uint8), kinds)
+    dense = data.pictures(pool, 400, rng).cells
+    sparse = data.pictures(pool, 400, rng, sparse=True).cells
+    assert (dense[200:] == -1).mean() == pytest.approx(0.25, abs=0.05)
+    assert (sparse[200:] == -1).mean() == pytest.approx(0.625, abs=0.05)
+    assert all(row in kinds.tolist() for row in sparse[:200].tolist())
