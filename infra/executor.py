@@ -175,6 +175,11 @@ _DASK_SETTINGS = {
     "distributed.worker.daemon": True,  # workers end with the driver, also when it is killed
     "distributed.worker.preload": ["infra.worker"],
     "distributed.nanny.pre-spawn-environ.DASK_LOGGING__DISTRIBUTED": "critical",  # what they log, we say
+    # Dask watches itself a hundred times a second: 3 % of two busy cores, for graphs that nobody looks at.
+    "distributed.worker.profile.enabled": False,
+    "distributed.worker.memory.monitor-interval": "500ms",
+    "distributed.admin.tick.interval": "500ms",
+    "distributed.admin.system-monitor.interval": "5s",
     **{f"distributed.nanny.pre-spawn-environ.{name}": size for name, size in ALLOCATOR.items()},
 }
 
