@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import hashlib
 import os
-import signal
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -28,21 +27,16 @@ from fwd2bot_core.compressor.protocol import Compressor, Prepared, Summary
 from fwd2bot_core.errors import (
     ClusterError,
     CompressorMismatch,
-    ImageRejected,
     IntegrityError,
-    ObjectChanged,
     ObjectExists,
-    ObjectForbidden,
-    ObjectMissing,
     RejectReason,
-    StoreError,
-    StoreUnreachable,
 )
 from fwd2bot_core.tokens import codec
 from fwd2bot_core.tokens.shard import ShardRow, ShardWriter, shard_path
-from fwd2bot_core.work import Batch, ImageFact, Receipt, Reject, SegmentFact, ShardFact, StageSeconds, Unit
+from fwd2bot_core.work import Batch, ImageFact, Receipt, Reject, SegmentFact, ShardFact, StageSeconds
 from infra.crashpoints import reach
 from infra.objects import ObjectStore, S3Options, open_store
+from infra.reading import Fetched, Source, fetch_all
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +58,7 @@ class WorkerConfig:
 @dataclass(frozen=True, slots=True)
 class _Tools:
     compressor: Compressor
-    originals: ObjectStore
+    source: Source
     archive: ObjectStore
 
 
@@ -84,24 +78,6 @@ class _Stopwatch:
         self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds
 
 
-@dataclass(frozen=True, slots=True)
-class _Fetched:
-    """One unit after reading and decoding: ready for the forward pass, or rejected."""
-
-    unit: Unit
-    sha256: str | None
-    size: int | None
-    prepared: Prepared | None
-    reject: Reject | None
-    fetch_seconds: float
-    decode_seconds: float
-
-
-def dask_setup(worker: object) -> None:
-    """Called by Dask in each worker process as it starts: Ctrl-C is for the driver, which ends its workers."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
 def load_compressor(config: WorkerConfig) -> str:
     """Load the model into this process, once; returns its fingerprint. Raises ``ClusterError``."""
     return _tools(config).compressor.spec.fingerprint
@@ -117,7 +93,7 @@ def _tools(config: WorkerConfig) -> _Tools:
         )
     return _Tools(
         compressor,
-        open_store(config.originals, s3=config.originals_s3),
+        Source(open_store(config.originals, s3=config.originals_s3), compressor, config.limits),
         open_store(config.archive, s3=config.archive_s3, create_root=True),
     )
 
@@ -142,11 +118,13 @@ def compress_batch(batch: Batch, config: WorkerConfig) -> Receipt:
         ThreadPoolExecutor(1, thread_name_prefix="encode") as encoder,
     ):
         encoded: deque[Future[None]] = deque()
-        for group in _groups(
-            _fetch_all(readers, batch.units, tools, config), config.micro_batch, facts, watch
-        ):
+        ahead = 2 * config.micro_batch + config.fetch_threads
+        fetched = fetch_all(readers, batch.units, tools.source, ahead)
+        good: Prepared | None = None  # the last image that went through
+        for group in _groups(fetched, config.micro_batch, facts, watch):
             with watch("forward"):
-                passed = _forward(tools.compressor, group)
+                passed = _forward(tools.compressor, group, good)
+            good = next((items[-1].prepared for items, it in passed if isinstance(it, Summary)), good)
             reach("worker.forward-done")
             encoded.append(encoder.submit(_encode, writer, passed, facts, watch))
             while len(encoded) > 2:  # bounded memory when encoding is slower than the model
@@ -156,84 +134,11 @@ def compress_batch(batch: Batch, config: WorkerConfig) -> Receipt:
     return _write(batch, tools, writer, facts, watch)
 
 
-def _fetch_all(
-    readers: ThreadPoolExecutor, units: Sequence[Unit], tools: _Tools, config: WorkerConfig
-) -> Iterator[Callable[[], _Fetched]]:
-    """Results in the order of the units, read ahead by a bounded window."""
-    ahead = 2 * config.micro_batch + config.fetch_threads
-    flying: deque[Future[_Fetched]] = deque()
-    for unit in units:
-        flying.append(readers.submit(_fetch, unit, tools, config.limits))
-        if len(flying) >= ahead:
-            yield flying.popleft().result
-    while flying:
-        yield flying.popleft().result
-
-
-def _fetch(unit: Unit, tools: _Tools, limits: DecodeLimits) -> _Fetched:
-    """Read and decode one object version."""
-    data, prepared, reject = None, None, None
-    begun = time.perf_counter()
-    read_at = begun
-    try:
-        data = _read(unit, tools.originals, limits)
-        read_at = time.perf_counter()
-        reach("worker.image-fetched")
-        _check_same_content(unit, data)
-        prepared = tools.compressor.prepare(data)
-    except ImageRejected as error:
-        reject = Reject(error.reason, error.detail)
-    except StoreUnreachable:
-        raise  # it says nothing about this image: the batch stays planned, and the next night resumes it
-    except Exception as error:  # a row with a reason, never an omission
-        reject = Reject(RejectReason.INTERNAL, f"{type(error).__name__}: {error}")
-    ended = time.perf_counter()
-    return _Fetched(
-        unit=unit,
-        sha256=hashlib.sha256(data).hexdigest() if data is not None else None,
-        size=len(data) if data is not None else None,
-        prepared=prepared,
-        reject=reject,
-        fetch_seconds=(read_at if data is not None else ended) - begun,
-        decode_seconds=ended - read_at if data is not None else 0.0,
-    )
-
-
-_REJECTED_READS = {
-    ObjectMissing: RejectReason.VANISHED,
-    ObjectChanged: RejectReason.CHANGED,
-    ObjectForbidden: RejectReason.FORBIDDEN,
-}
-
-
-def _check_same_content(unit: Unit, data: bytes) -> None:
-    """What one identity holds must not change: summary tokens that exist already would be said to show it."""
-    if unit.content_sha256 not in (None, hashlib.sha256(data).hexdigest()):
-        raise ImageRejected(
-            RejectReason.CHANGED,
-            "other bytes than when it was first read, under the same identity; write it again under a new one",
-        )
-
-
-def _read(unit: Unit, originals: ObjectStore, limits: DecodeLimits) -> bytes:
-    if unit.size > limits.max_bytes:
-        raise ImageRejected(
-            RejectReason.TOO_MANY_BYTES, f"{unit.size:,} bytes; limits.max_bytes is {limits.max_bytes:,}"
-        )
-    try:
-        return originals.read(unit.key, identity=unit.identity)
-    except StoreUnreachable:
-        raise
-    except StoreError as error:
-        reason = _REJECTED_READS.get(type(error), RejectReason.STORE_ERROR)
-        raise ImageRejected(reason, str(error)) from error
-
-
 def _groups(
-    fetched: Iterator[Callable[[], _Fetched]], size: int, facts: dict[int, ImageFact], watch: _Stopwatch
-) -> Iterator[list[_Fetched]]:
+    fetched: Iterator[Callable[[], Fetched]], size: int, facts: dict[int, ImageFact], watch: _Stopwatch
+) -> Iterator[list[Fetched]]:
     """Micro-batches of readable images; rejects go to the facts on the way."""
-    group: list[_Fetched] = []
+    group: list[Fetched] = []
     for result in fetched:
         with watch("wait"):
             item = result()
@@ -250,25 +155,30 @@ def _groups(
         yield group
 
 
-def _forward(compressor: Compressor, group: list[_Fetched]) -> list[tuple[list[_Fetched], Summary | Reject]]:
+def _forward(
+    compressor: Compressor, group: list[Fetched], good: Prepared | None
+) -> list[tuple[list[Fetched], Summary | Reject]]:
     """First pass over a micro-batch; if it raises, over each image alone, so that one cannot spoil the others. If
-    each of several raises, it is the model that fails: that is the batch's error, and no image's."""
+    all of them raise, an image that went through before tells whether the model fails or the images do; without one,
+    several are too many to blame. A failing model is the batch's error, and no image's."""
     try:
         return [(group, _pass_one(compressor, group))]
     except Exception:
-        if len(group) > 1:
-            alone = [([item], _pass_or_reject(compressor, item)) for item in group]
-            if any(isinstance(result, Summary) for _, result in alone):
-                return alone
+        alone = [([item], _pass_or_reject(compressor, item)) for item in group]
+        if any(isinstance(result, Summary) for _, result in alone):
+            return alone
+        if good is not None:
+            compressor.compress([good])
+        elif len(group) > 1:
             raise
-        return [(group, _pass_or_reject(compressor, group[0]))]
+        return alone
 
 
-def _pass_one(compressor: Compressor, group: list[_Fetched]) -> Summary:
+def _pass_one(compressor: Compressor, group: list[Fetched]) -> Summary:
     return compressor.compress([item.prepared for item in group if item.prepared is not None])
 
 
-def _pass_or_reject(compressor: Compressor, item: _Fetched) -> Summary | Reject:
+def _pass_or_reject(compressor: Compressor, item: Fetched) -> Summary | Reject:
     try:
         return _pass_one(compressor, [item])
     except Exception as error:
@@ -277,7 +187,7 @@ def _pass_or_reject(compressor: Compressor, item: _Fetched) -> Summary | Reject:
 
 def _encode(
     writer: ShardWriter,
-    passed: list[tuple[list[_Fetched], Summary | Reject]],
+    passed: list[tuple[list[Fetched], Summary | Reject]],
     facts: dict[int, ImageFact],
     watch: _Stopwatch,
 ) -> None:
@@ -354,7 +264,7 @@ def _create(archive: ObjectStore, path: str, body: bytes) -> None:
             ) from None
 
 
-def _fact(item: _Fetched, *, row: int | None, reject: Reject | None) -> ImageFact:
+def _fact(item: Fetched, *, row: int | None, reject: Reject | None) -> ImageFact:
     picture = item.prepared
     return ImageFact(
         object_version_id=item.unit.object_version_id,
@@ -368,7 +278,7 @@ def _fact(item: _Fetched, *, row: int | None, reject: Reject | None) -> ImageFac
     )
 
 
-def _row(item: _Fetched) -> ShardRow:
+def _row(item: Fetched) -> ShardRow:
     picture, unit = item.prepared, item.unit
     assert picture is not None
     assert item.sha256 is not None

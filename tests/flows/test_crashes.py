@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from distributed import WorkerPlugin
 
 import flows.nightly
-import infra.worker
+import infra.reading
 from flows.nightly import run_night
 from flows.screens import SilentScreen
 from fwd2bot_core.compressor.decode import DecodeLimits
@@ -177,17 +177,17 @@ class Poison(WorkerPlugin):
     key = "0005.jpg"
 
     def setup(self, worker: Any) -> None:
-        self._plain = infra.worker._fetch
+        self._plain = infra.reading.fetch
 
         def fetch(unit: Unit, *args: Any) -> Any:
             if unit.key == self.key:
                 os.kill(os.getpid(), signal.SIGKILL)
             return self._plain(unit, *args)
 
-        infra.worker._fetch = fetch
+        infra.reading.fetch = fetch
 
     def teardown(self, worker: Any) -> None:
-        infra.worker._fetch = self._plain
+        infra.reading.fetch = self._plain
 
 
 def test_an_image_that_kills_every_worker_is_quarantined_alone(

@@ -356,7 +356,11 @@ def raising(made: Summary, bad: list[int]) -> Summary:
         (raising, RejectReason.INTERNAL),
     ],
 )
-@pytest.mark.parametrize("bad", [[2], [0, 1, 2, 3], [3, 9]], ids=["one", "a whole micro-batch", "two"])
+@pytest.mark.parametrize(
+    "bad",
+    [[2], [0, 1, 2, 3], [3, 9], [4, 5, 6, 7], [8, 9]],
+    ids=["one", "the first micro-batch", "two", "a later micro-batch", "the last micro-batch"],
+)
 def test_a_model_that_fails_for_one_image_serves_the_others(
     config: WorkerConfig,
     folder: Path,
@@ -370,7 +374,7 @@ def test_a_model_that_fails_for_one_image_serves_the_others(
         made[number].write_bytes(saved(Image.new("RGB", (1, number + 1)), "PNG"))
     use(monkeypatch, Spoilt(spoil))
     batch = listed(config)
-    if spoil is raising and len(bad) == config.micro_batch:  # every one of several: the model itself fails
+    if spoil is raising and bad == [0, 1, 2, 3]:  # every one of several, and none went through before
         with pytest.raises(RuntimeError, match="CUDA error"):
             compress_batch(batch, config)
         return
@@ -379,6 +383,26 @@ def test_a_model_that_fails_for_one_image_serves_the_others(
         path.name: reason if number in bad else None for number, path in enumerate(made)
     }
     assert len(read_rows(shard(config, receipt))) == 10 - len(bad)
+
+
+def test_a_model_that_stops_working_fails_the_batch_and_no_image(
+    config: WorkerConfig, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The image that went through before does not any more, so it is not the images."""
+
+    class Dying(FakeCompressor):
+        passes = 0
+
+        def compress(self, images: Sequence[Prepared]) -> Summary:
+            self.passes += 1
+            if self.passes > 1:
+                raise RuntimeError("CUDA error: device-side assert")
+            return super().compress(images)
+
+    lay_out(folder, 10)
+    use(monkeypatch, Dying())
+    with pytest.raises(RuntimeError, match="device-side assert"):
+        compress_batch(listed(config), config)
 
 
 def test_an_unexpected_error_in_decoding_is_our_fault_and_named(

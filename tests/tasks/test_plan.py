@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-import infra.worker
+import infra.reading
 import tasks.plan
 from fwd2bot_core.compressor.fake import FakeCompressor
 from fwd2bot_core.errors import ImageRejected, LeaseLost, LedgerError, RejectReason
@@ -244,14 +244,14 @@ def states(house: Installation) -> list[tuple[str, int, str | None]]:
 
 def failing(monkeypatch: pytest.MonkeyPatch, reasons: dict[str, RejectReason]) -> None:
     """Every worker rejects these keys for these reasons from now on."""
-    plain = infra.worker._read
+    plain = infra.reading._read
 
     def read(unit: Unit, *args: Any) -> bytes:
         if unit.key in reasons:
             raise ImageRejected(reasons[unit.key], "as the script says")
         return plain(unit, *args)
 
-    monkeypatch.setattr(infra.worker, "_read", read)
+    monkeypatch.setattr(infra.reading, "_read", read)
 
 
 MAY_PASS = {"vanished", "changed", "forbidden", "store_error", "internal"}

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from PIL import Image
 
 import fwd2bot_core
-import infra.worker
+import infra.reading
 from fwd2bot_core.compressor.fake import FakeCompressor
 from fwd2bot_core.errors import ExitCode, LeaseHeld, ObjectForbidden, StoreUnreachable
 from fwd2bot_core.work import Unit
@@ -329,7 +329,7 @@ def test_a_broken_batch_names_nothing_in_the_ledgers_summary(
     def down(unit: Unit, *_: object) -> bytes:
         raise StoreUnreachable(f"no answer for {unit.key}")
 
-    monkeypatch.setattr(infra.worker, "_read", down)
+    monkeypatch.setattr(infra.reading, "_read", down)
     made = night(installation)
     (said,) = made.broken
     assert re.fullmatch(r"StoreUnreachable: no answer for 000[012]\.jpg", said)
