@@ -34,7 +34,7 @@ SEED = 20261124
 PICTURES = 30_000
 TOWER = Recipe("tower", steps=2400, minutes=9, rate=2e-3, batch=128, weight_decay=0.05)
 BASE = Recipe("base", steps=3000, minutes=14, rate=1.5e-3, batch=32)
-ADAPTERS = Recipe("adapters", steps=1400, minutes=14, rate=2e-3, batch=64, weight_decay=0.0)
+ADAPTERS = Recipe("adapters", steps=1400, minutes=40, rate=2e-3, batch=64, weight_decay=0.0)
 
 
 @dataclass(frozen=True, slots=True)
