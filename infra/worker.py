@@ -8,6 +8,7 @@ tasks or flows.
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import os
 import sys
@@ -97,6 +98,7 @@ def _tools(config: WorkerConfig) -> _Tools:
             f"bundle {config.bundle!r} on {_whoami()} has fingerprint {compressor.spec.short}, the run was planned for "
             f"{config.fingerprint[:12]}. Install the same bundle on every worker."
         )
+    gc.freeze()  # a model and its library are half a million objects; collections need not walk them
     return _Tools(
         compressor,
         Source(open_store(config.originals, s3=config.originals_s3), compressor, config.limits),

@@ -125,10 +125,10 @@ def _cases(evidence: Evidence, scene: Scene) -> Iterator[tuple[str, Case]]:
             yield name, partial(_step, "worker", f"at its {step} number {nth}", f"{step}#{nth}")
     for n in range(5):
         dice = random.Random(SEED + n)
-        yield f"driver.random-{n + 1}", partial(_random_driver, dice.uniform(1, 0.95 * whole))
+        yield f"driver.random-{n + 1}", partial(_random_driver, dice.uniform(0.1, 0.95), whole)
     for n in range(3):
         dice = random.Random(SEED + 100 + n)
-        yield f"worker.random-{n + 1}", partial(_random_worker, dice.uniform(0, 0.5 * whole), dice)
+        yield f"worker.random-{n + 1}", partial(_random_worker, dice.uniform(0, 0.7), whole, dice)
     yield "poison", _poison
 
 
@@ -150,16 +150,30 @@ def _step(victim: str, when: str, place: str, scene: Scene, case: str) -> Record
     return _resumed(scene, site, record, first)
 
 
-def _random_driver(seconds: float, scene: Scene, case: str) -> Record:
-    site = scene.site(case)
-    first = site.night(meanwhile=kill_driver_after(seconds))
-    return _resumed(scene, site, Record(case, f"driver after {seconds:.1f} s", [], []), first)
+def _random_driver(share: float, seconds: float, scene: Scene, case: str) -> Record:
+    """Killed after ``share`` of a night that takes ``seconds``; if this one was faster, it tells how fast."""
+    for _ in range(3):
+        site = scene.site(case)
+        first = site.night(meanwhile=kill_driver_after(share * seconds))
+        if first.code == KILLED:
+            break
+        seconds = first.seconds
+    return _resumed(scene, site, Record(case, f"driver after {share:.0%} of a night", [], []), first)
 
 
-def _random_worker(seconds: float, dice: random.Random, scene: Scene, case: str) -> Record:
-    site = scene.site(case)
-    night = site.night(meanwhile=kill_worker_after(seconds, dice))
-    return _judged(scene, site, Record(case, f"a worker {seconds:.1f} s after their start", [], []), [night])
+def _random_worker(share: float, seconds: float, dice: random.Random, scene: Scene, case: str) -> Record:
+    """Killed after ``share`` of a night that takes ``seconds``, counted from the start of the workers."""
+    killed: list[int] = []
+    for _ in range(3):
+        site = scene.site(case)
+        night = site.night(meanwhile=kill_worker_after(share * seconds, dice, killed))
+        if killed:
+            break
+        seconds = night.seconds
+    record = Record(case, f"a worker after {share:.0%} of a night from their start", [], [])
+    if not killed:
+        record.problems.append("no worker died")
+    return _judged(scene, site, record, [night])
 
 
 def _resumed(scene: Scene, site: Site, record: Record, first: Ended) -> Record:

@@ -162,8 +162,11 @@ def kill_driver_after(seconds: float) -> Callable[[subprocess.Popen[str]], None]
     return watch
 
 
-def kill_worker_after(seconds: float, dice: random.Random) -> Callable[[subprocess.Popen[str]], None]:
-    """SIGKILL to one of the worker processes, ``seconds`` after there are as many as there should be."""
+def kill_worker_after(
+    seconds: float, dice: random.Random, killed: list[int]
+) -> Callable[[subprocess.Popen[str]], None]:
+    """SIGKILL to one of the worker processes, ``seconds`` after there are as many as there should be; its id is
+    appended to ``killed``, which stays empty if the night ends before."""
 
     def watch(process: subprocess.Popen[str]) -> None:
         while process.poll() is None and len(_workers(process.pid)) < WORKERS:
@@ -172,7 +175,8 @@ def kill_worker_after(seconds: float, dice: random.Random) -> Callable[[subproce
             process.wait(seconds)
             return
         if found := _workers(process.pid):
-            os.kill(dice.choice(found), signal.SIGKILL)
+            killed.append(dice.choice(found))
+            os.kill(killed[-1], signal.SIGKILL)
 
     return watch
 
