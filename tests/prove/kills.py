@@ -162,15 +162,15 @@ def _random_driver(share: float, seconds: float, scene: Scene, case: str) -> Rec
 
 
 def _random_worker(share: float, seconds: float, dice: random.Random, scene: Scene, case: str) -> Record:
-    """Killed after ``share`` of a night that takes ``seconds``, counted from the start of the workers."""
+    """Killed after ``share`` of ``seconds`` from the start of the workers, or sooner if the night is over by then."""
     killed: list[int] = []
     for _ in range(3):
         site = scene.site(case)
         night = site.night(meanwhile=kill_worker_after(share * seconds, dice, killed))
         if killed:
             break
-        seconds = night.seconds
-    record = Record(case, f"a worker after {share:.0%} of a night from their start", [], [])
+        seconds /= 2
+    record = Record(case, f"a worker {share * seconds:.1f} s after their start", [], [])
     if not killed:
         record.problems.append("no worker died")
     return _judged(scene, site, record, [night])
