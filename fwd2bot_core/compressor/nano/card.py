@@ -66,7 +66,8 @@ anew from cells, many left empty. Curves: `loss.svg`; all figures: `evaluation.j
 ## Limits
 
 - One seed; no ablation, no rival at the same number of tokens, no second data set yet.
-- Coats, pullovers, shirts and t-shirts look alike at this size: most wrong answers confuse them.
+- Not learned, being no better than chance from tokens: {unlearned}.
+- Coats, pullovers, shirts and t-shirts look alike at this size and are confused most.
 - Words outside its {words} are unknown to it, and it answers all the same.
 - Confidence is the mean probability of the words it said; it is not calibrated.
 
@@ -81,10 +82,20 @@ def text(figures: Mapping[str, Any], spec: CompressorSpec, **more: int) -> str:
     """The card of a bundle with these figures (``evaluation.json``)."""
     rows = [_row(KINDS[kind], figures["accuracy"][kind]) for kind in KINDS]
     stages = [_stage(name, stage) for name, stage in figures["stages"].items()]
+    weak = [
+        KINDS[kind] for kind, row in figures["accuracy"].items() if row["from_tokens"] < row["chance"] + 0.05
+    ]
+    unlearned = ", ".join(f"*{kind}*" for kind in weak) or "none of the questions above"
     continued = "".join(f", continued at `{commit}`" for commit in figures["origin"]["continued_at"])
     return CARD.format(
         spec=spec,
-        **{**figures, "rows": "\n".join(rows), "stages": "\n".join(stages), "continued": continued},
+        **{
+            **figures,
+            "rows": "\n".join(rows),
+            "stages": "\n".join(stages),
+            "continued": continued,
+            "unlearned": unlearned,
+        },
         **more,
     )
 
