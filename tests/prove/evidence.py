@@ -24,7 +24,7 @@ class Record:
     orphans: int = 0  # objects that no commit names, left for the sweep
     temporary: int = 0  # unfinished files
     workers_gone_after: float | None = (
-        None  # seconds after the driver's death until none of its processes lived
+        None  # at most so many seconds after its death did a process of the night live
     )
     token_difference: float | None = None  # the largest, to the tokens of an undisturbed night
     notes: dict[str, Any] = field(default_factory=dict)
