@@ -33,6 +33,7 @@ check: $(VENV)/.installed-test
 	$(BIN)/lint-imports
 
 bench: $(VENV)/.installed-test
+	$(BIN)/python -m tests.bench.listing
 	$(BIN)/python -m tests.bench.night_speed
 
 prove: $(VENV)/.installed-test
