@@ -96,6 +96,9 @@ class StageSeconds:
         return StageSeconds(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
 
 
+STAGES = tuple(field.name for field in fields(StageSeconds))
+
+
 @dataclass(frozen=True, slots=True)
 class ShardFact:
     """A shard that lies durably in the token store."""

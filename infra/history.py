@@ -14,6 +14,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from fwd2bot_core.work import STAGES
 from infra.database import Ledger
 from infra.tables import (
     BatchState,
@@ -29,8 +30,6 @@ from infra.tables import (
     runs,
     shards,
 )
-
-STAGES = ("fetch", "decode", "forward", "encode", "write", "wait")  # columns of ``batches``
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,14 +67,15 @@ def fetch_all(
 def fetch(unit: Unit, source: Source) -> Fetched:
     """Read and decode one object version. Raises ``StoreUnreachable``, which says nothing about the image: its
     batch stays planned, and the next night resumes it."""
-    data, prepared, reject = None, None, None
+    data, digest, prepared, reject = None, None, None, None
     begun = time.perf_counter()
     read_at = begun
     try:
         data = _read(unit, source)
         read_at = time.perf_counter()
         reach("worker.image-fetched")
-        _check_same_content(unit, data)
+        digest = hashlib.sha256(data).hexdigest()
+        _check_same_content(unit, digest)
         prepared = source.compressor.prepare(data)
     except ImageRejected as error:
         reject = Reject(error.reason, error.detail)
@@ -85,7 +86,7 @@ def fetch(unit: Unit, source: Source) -> Fetched:
     ended = time.perf_counter()
     return Fetched(
         unit=unit,
-        sha256=hashlib.sha256(data).hexdigest() if data is not None else None,
+        sha256=digest,
         size=len(data) if data is not None else None,
         prepared=prepared,
         reject=reject,
@@ -116,9 +117,9 @@ def _read(unit: Unit, source: Source) -> bytes:
         raise ImageRejected(reason, str(error)) from error
 
 
-def _check_same_content(unit: Unit, data: bytes) -> None:
+def _check_same_content(unit: Unit, digest: str) -> None:
     """What one identity holds must not change: summary tokens that exist already would be said to show it."""
-    if unit.content_sha256 not in (None, hashlib.sha256(data).hexdigest()):
+    if unit.content_sha256 not in (None, digest):
         raise ImageRejected(
             RejectReason.CHANGED,
             "other bytes than when it was first read, under the same identity; write it again under a new one",

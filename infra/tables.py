@@ -20,6 +20,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from fwd2bot_core.work import STAGES
+
 
 class UtcDateTime(sa.types.TypeDecorator[datetime]):
     """An aware UTC datetime on every database; a naive one is refused."""
@@ -186,10 +188,7 @@ batches = sa.Table(
     sa.Column("worker", sa.String(200)),
     sa.Column("bytes_in", sa.BigInteger),
     sa.Column("bytes_out", sa.BigInteger),
-    *(
-        sa.Column(f"{stage}_seconds", sa.Float)
-        for stage in ("fetch", "decode", "forward", "encode", "write", "wait")
-    ),
+    *(sa.Column(f"{stage}_seconds", sa.Float) for stage in STAGES),
     sa.Index(None, "run_id", "state"),
     sa.Index(None, "collection_id", "compressor_id", "state"),
 )

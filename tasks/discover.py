@@ -1,8 +1,8 @@
 """What is new: a streamed listing of the originals, held against the ledger in SQL.
 
 Memory stays flat: entries are staged by the thousand in a temporary table, and an anti-join finds those
-that the ledger lacks. A night without news writes nothing. Reads names and sizes, never a byte of an
-image.
+that the ledger lacks. A night without news writes one event, a count without a run nothing. Reads names
+and sizes, never a byte of an image.
 """
 
 from __future__ import annotations

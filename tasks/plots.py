@@ -20,7 +20,8 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from infra.history import STAGES, Night, PastRun, Rejects
+from fwd2bot_core.work import STAGES
+from infra.history import Night, PastRun, Rejects
 from tasks.units import size
 
 _SVG = "http://www.w3.org/2000/svg"

@@ -16,8 +16,9 @@ from zoneinfo import ZoneInfo
 import fwd2bot_core
 from fwd2bot_core.errors import UsageError
 from fwd2bot_core.tokens.manifest import DUCKDB, POLARS, PYARROW
+from fwd2bot_core.work import STAGES
 from infra import archive, audit_log, history
-from infra.history import STAGES, History, PastRun
+from infra.history import History, PastRun
 from infra.installation import Installation
 from tasks.publish import pointer_of, readable_root
 from tasks.summary import NightSummary

@@ -12,6 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from fwd2bot_core.errors import ExitCode
+from fwd2bot_core.work import STAGES
 from infra.database import Ledger
 from infra.tables import (
     BatchState,
@@ -27,7 +28,6 @@ from infra.tables import (
 
 NAMING = {"collection", "message"}  # fields with a name in them; the run's row has both
 NAMED = 20  # failures named in a summary; all of them are in the ledger
-STAGES = ("fetch", "decode", "forward", "encode", "write", "wait")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

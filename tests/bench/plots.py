@@ -7,7 +7,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-STAGES = ("fetch", "decode", "forward", "encode", "write", "wait")
+from fwd2bot_core.work import STAGES
 
 
 def plot(result: dict[str, Any], path: Path) -> None:
