@@ -7,13 +7,14 @@ that what was checked in it still holds when it commits. Knows nothing about whi
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
-from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from fwd2bot_core.errors import LedgerError, LedgerLocked, LedgerNewer, LedgerUnreachable, SettingsError
@@ -109,7 +110,8 @@ def _sqlite_engine(url: sa.URL, busy_seconds: float) -> sa.Engine:
     @sa.event.listens_for(engine, "connect")
     def configure(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
         cursor = connection.cursor()
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "recursive_triggers=ON"):
+        _use_wal(cursor, busy_seconds)
+        for pragma in ("synchronous=FULL", "foreign_keys=ON", "recursive_triggers=ON"):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
 
@@ -121,6 +123,19 @@ def _sqlite_engine(url: sa.URL, busy_seconds: float) -> sa.Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
 
     return engine
+
+
+def _use_wal(cursor: DBAPICursor, busy_seconds: float) -> None:
+    """SQLite's own timeout does not cover this: of two that open a new file at once, one is refused immediately."""
+    deadline = time.monotonic() + busy_seconds
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
 
 
 def _alembic() -> tuple[Config, ScriptDirectory]:

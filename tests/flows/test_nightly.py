@@ -326,7 +326,7 @@ def test_two_first_nights_on_a_fresh_machine_do_not_spoil_each_other(
     ended = [(*process.communicate(timeout=60), process.returncode) for process in started]
     codes = sorted(code for _, _, code in ended)
     assert codes in ([0, 0], [0, 1])  # one after the other, or one refused
-    assert all("is working on" in err for _, err, code in ended if code == 1)
+    assert all("is working on" in err for _, err, code in ended if code == 1), ended
     assert compressed_once(installation) == 40
     assert (
         len(rows(installation, sa.select(audit_events).where(audit_events.c.type == "batch.committed"))) == 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
@@ -130,6 +131,21 @@ def test_a_locked_ledger_that_must_be_made_is_said_after_the_busy_timeout(url: s
     finally:
         holder.close()
     open_ledger(url, busy_seconds=0.1).close()
+
+
+def test_a_new_ledger_that_somebody_else_is_opening_is_waited_for(url: str) -> None:
+    """SQLite refuses to change to its write-ahead log at once, whatever its timeout, while anybody reads."""
+    file_of(url).parent.mkdir(parents=True)
+    reader = sqlite3.connect(file_of(url), isolation_level=None, check_same_thread=False)
+    reader.execute("CREATE TABLE other (id)")
+    reader.execute("BEGIN")
+    reader.execute("SELECT * FROM other").fetchall()
+    with pytest.raises(LedgerLocked, match="locked by another process"):
+        open_ledger(url, busy_seconds=0.1)
+    leaving = threading.Timer(0.3, reader.close)
+    leaving.start()
+    open_ledger(url, busy_seconds=30).close()
+    leaving.join()
 
 
 @pytest.mark.parametrize("text", [b"these are my photos, not a database" * 100, b"short"])
