@@ -134,15 +134,13 @@ def test_a_locked_ledger_that_must_be_made_is_said_after_the_busy_timeout(url: s
 
 
 def test_a_new_ledger_that_somebody_else_is_opening_is_waited_for(url: str) -> None:
-    """SQLite refuses to change to its write-ahead log at once, whatever its timeout, while anybody reads."""
+    """SQLite refuses to change to its write-ahead log at once, whatever its timeout, while anybody writes."""
     file_of(url).parent.mkdir(parents=True)
-    reader = sqlite3.connect(file_of(url), isolation_level=None, check_same_thread=False)
-    reader.execute("CREATE TABLE other (id)")
-    reader.execute("BEGIN")
-    reader.execute("SELECT * FROM other").fetchall()
+    writer = sqlite3.connect(file_of(url), isolation_level=None, check_same_thread=False)
+    writer.execute("BEGIN IMMEDIATE")
     with pytest.raises(LedgerLocked, match="locked by another process"):
         open_ledger(url, busy_seconds=0.1)
-    leaving = threading.Timer(0.3, reader.close)
+    leaving = threading.Timer(0.3, writer.close)
     leaving.start()
     open_ledger(url, busy_seconds=30).close()
     leaving.join()
