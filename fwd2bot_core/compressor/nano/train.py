@@ -27,7 +27,7 @@ from fwd2bot_core.compressor import losses
 from fwd2bot_core.compressor.double_forward import DoubleForward, pool, script
 from fwd2bot_core.compressor.lvlm import Stage
 from fwd2bot_core.compressor.nano import data, design, provenance
-from fwd2bot_core.compressor.nano.loop import Losses, Progress, Recipe, run
+from fwd2bot_core.compressor.training.loop import Losses, Progress, Recipe, run
 from fwd2bot_core.compressor.nano.trays import KINDS
 
 SEED = 20261124

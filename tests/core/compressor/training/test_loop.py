@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from fwd2bot_core.compressor.nano.loop import Recipe, run
+from fwd2bot_core.compressor.training.loop import Recipe, run
 
 RECIPE = Recipe("line", steps=40, minutes=5, rate=0.05, batch=16, every=10, save_every=0.0)
 
