@@ -19,7 +19,9 @@
     ├── ClusterError                   1  no workers, or workers without a model
     ├── CompressorError                1
     │   ├── BundleInvalid              5  a bundle whose bytes are not what its manifest says
-    │   └── CompressorMismatch         1  tokens of one compressor offered to another
+    │   ├── CompressorMismatch         1  tokens of one compressor offered to another
+    │   ├── TrainingFailed             1  a loss is no number, or a checkpoint is none
+    │   └── TrainingStopped            1  somebody asked; what was learned is saved
     ├── ImageRejected                  3  one image cannot be compressed; carries a reason for its row
     ├── NotInArchive                   1  nothing is known of that image
     └── IntegrityError                 5  stored bytes are not the bytes that were committed
@@ -145,6 +147,14 @@ class BundleInvalid(CompressorError):
 
 class CompressorMismatch(CompressorError):
     """Summary tokens of one compressor were offered to another; they must never mix."""
+
+
+class TrainingFailed(CompressorError):
+    """A training cannot go on: a loss is no number, data cannot be read, or a checkpoint is none."""
+
+
+class TrainingStopped(CompressorError):
+    """A training was interrupted between two steps, and saved."""
 
 
 class ImageRejected(Fwd2BotError):
