@@ -1,0 +1,114 @@
+"""The image's answer against its tokens': both sides of the double forward pass, word by word.
+
+Knows tensors and token ids. Knows nothing of words as strings or of what makes a good score
+(``tokens.fidelity``).
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from transformers import DynamicCache
+
+from fwd2bot_core.compressor.double_forward import DoubleForward
+from fwd2bot_core.compressor.lvlm import Stage
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """One question about one image."""
+
+    ids: list[int]  # what the image says, up to its end and with it
+    agrees: bool  # the tokens' likeliest words are the same ones
+    distances: tuple[float, ...]  # Jensen-Shannon distance at each of ``ids``
+
+
+def compare(
+    net: DoubleForward, visual: torch.Tensor, states: torch.Tensor, asked: Sequence[list[int]], limit: int
+) -> list[list[Compared]]:
+    """Each question ``asked`` (ids) of each image ``visual`` [B, T, d] and its tokens ``states`` [B, k, d]: [B][P].
+
+    Forward passes, each over all B images at once: one over the visual tokens, which all questions share; then for
+    each group of equally long questions one for each word of the longest answer (``limit`` at most; its end is a
+    word) from the image, and a single one from the tokens. The tokens are never asked to speak: their likeliest
+    answer is the image's exactly if it is likeliest at every word of it.
+    """
+    cache = DynamicCache(config=net.lvlm.base.config.text_config)
+    net.lvlm.hidden(Stage.BASE, net.question(visual, _nothing(visual)), cache=cache)
+    found: list[list[Compared | None]] = [[None] * len(asked) for _ in range(len(visual))]
+    for columns in _equally_long(asked):
+        ids = torch.tensor([asked[column] for column in columns], device=visual.device)  # [Q, L]
+        group = _compare_group(net, copy.deepcopy(cache), states, ids, limit)
+        for place, compared in enumerate(group):
+            row, column = divmod(place, len(columns))
+            found[row][columns[column]] = compared
+    return [[one for one in row if one is not None] for row in found]
+
+
+def _compare_group(
+    net: DoubleForward, cache: DynamicCache, states: torch.Tensor, ids: torch.Tensor, limit: int
+) -> Iterator[Compared]:
+    """Questions of one length: ids [Q, L], asked of each of the B images in ``cache``; B x Q results."""
+    cache.batch_repeat_interleave(len(ids))
+    every = ids.repeat(len(states), 1)  # [B * Q, L]
+    said, seen = _listen(net, cache, net.lvlm.embed(every), limit)  # [B * Q, N], [B * Q, N, d]
+    tokens = net.question(states.repeat_interleave(len(ids), dim=0), every)
+    spoken = torch.cat([tokens, net.lvlm.embed(said[:, :-1])], dim=1)
+    stored = net.lvlm.hidden(Stage.ANSWER, spoken)[:, -said.shape[1] :]  # [B * Q, N, d]
+    distances, same = _differences(net, seen, stored, said)
+    eos = net.lvlm.eos
+    for row, words in enumerate(said.tolist()):
+        length = 1 + next((i for i, token in enumerate(words) if token in eos), len(words) - 1)
+        yield Compared(words[:length], all(same[row][:length]), tuple(distances[row][:length]))
+
+
+def _listen(
+    net: DoubleForward, cache: DynamicCache, step: torch.Tensor, limit: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The image's likeliest answers after ``step`` [R, L, d]: ids [R, N], and the states [R, N, d] that say them."""
+    eos = torch.tensor(sorted(net.lvlm.eos), device=step.device)
+    said, seen = [], []
+    done = torch.zeros(len(step), dtype=torch.bool, device=step.device)
+    for _ in range(limit):
+        seen.append(net.lvlm.hidden(Stage.BASE, step, cache=cache)[:, -1])  # [R, d]
+        said.append(net.lvlm.logits(seen[-1]).argmax(-1))  # [R]
+        done |= torch.isin(said[-1], eos)
+        if done.all():
+            break
+        step = net.lvlm.embed(said[-1][:, None])
+    return torch.stack(said, 1), torch.stack(seen, 1)
+
+
+def _differences(
+    net: DoubleForward, seen: torch.Tensor, stored: torch.Tensor, said: torch.Tensor
+) -> tuple[list[list[float]], list[list[bool]]]:
+    """[R][N] distances, and whether the tokens' likeliest word is the one said; one position at a time, since a
+    vocabulary is wide."""
+    distances, same = [], []
+    for at in range(said.shape[1]):
+        first, second = (net.lvlm.logits(side[:, at]).float() for side in (seen, stored))
+        distances.append(distance(first, second))
+        same.append(second.argmax(-1) == said[:, at])
+    return torch.stack(distances, 1).tolist(), torch.stack(same, 1).tolist()
+
+
+def distance(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+    """Jensen-Shannon distance [...] in [0, 1] between the distributions that logits [..., V] stand for."""
+    p, q = first.log_softmax(-1), second.log_softmax(-1)
+    middle = torch.logaddexp(p, q) - math.log(2)
+    divergence = (p.exp() * (p - middle) + q.exp() * (q - middle)).sum(-1) / (2 * math.log(2))
+    return divergence.clamp(0, 1).sqrt()
+
+
+def _nothing(visual: torch.Tensor) -> torch.Tensor:
+    return torch.empty(len(visual), 0, dtype=torch.long, device=visual.device)
+
+
+def _equally_long(asked: Sequence[list[int]]) -> Iterator[list[int]]:
+    """Places of the questions in groups of one length, so that none is padded."""
+    for length in sorted({len(ids) for ids in asked}):
+        yield [place for place, ids in enumerate(asked) if len(ids) == length]
