@@ -3,7 +3,7 @@
     manifest.json          names, sizes and hashes of all below, and the fingerprint
     compressor.json        the method's settings              model.json           the architecture
     model.safetensors      the LVLM's weights                 tokenizer.json       its words
-    adapters.safetensors   both stages' pairs, summary tokens probes.json          pictures and right answers
+    adapters.safetensors   both stages' pairs, summary tokens probes.json    pictures and answers; questions
     and documents: MODEL_CARD.md, evaluation.json, plots
 
 Knows files. Knows nothing of how a compressor computes. ``read_spec`` imports neither torch nor transformers.
@@ -20,6 +20,7 @@ from fwd2bot_core.compressor import manifest
 from fwd2bot_core.compressor.method import Method
 from fwd2bot_core.compressor.probes import Probe, self_check
 from fwd2bot_core.compressor.protocol import CompressorSpec
+from fwd2bot_core.compressor.view import BUNDLES_OWN, View
 from fwd2bot_core.errors import BundleInvalid, CompressorError
 
 if TYPE_CHECKING:
@@ -42,23 +43,28 @@ def locate(path_or_name: str | Path) -> Path:
     return SHIPPED.get(str(path_or_name), Path(path_or_name).expanduser())
 
 
-def read_spec(path_or_name: str | Path) -> CompressorSpec:
-    """What a bundle's compressor is, from its small files alone; raises as ``load_bundle`` does."""
+def read_spec(path_or_name: str | Path, view: View = BUNDLES_OWN) -> CompressorSpec:
+    """What a bundle's compressor is under ``view``, from its small files alone; raises as ``load_bundle`` does, but for
+    a size that the vision tower refuses."""
     folder = locate(path_or_name)
     listed = manifest.read(folder)
     method, model = (
         _parsed(folder, name, manifest.content(folder, listed, name)) for name in (METHOD, MODEL)
     )
-    return _spec(folder, listed, Method.from_json(method), model)
+    return _spec(folder, listed, Method.from_json(method), model, view)
 
 
 def load_bundle(
-    path_or_name: str | Path, *, device: str = "cpu", limits: DecodeLimits | None = None
+    path_or_name: str | Path,
+    *,
+    view: View = BUNDLES_OWN,
+    device: str = "cpu",
+    limits: DecodeLimits | None = None,
 ) -> Fwd2BotCompressor:
-    """The compressor of a bundle, ready for use.
+    """The compressor of a bundle, ready for use, looking at photos through ``view``.
 
     Raises ``CompressorError`` when there is no bundle, ``BundleInvalid`` (naming the file) when it is not
-    what its manifest says.
+    what its manifest says, ``UsageError`` when it cannot serve the view.
     """
     from fwd2bot_core.compressor.fwd2bot import Fwd2BotCompressor
     from fwd2bot_core.compressor.weights import assemble
@@ -70,12 +76,15 @@ def load_bundle(
         raise BundleInvalid(f"{folder} is incomplete, its manifest lists no {missing[0]}: {manifest.REPAIR}")
     method = Method.from_json(_parsed(folder, METHOD, files[METHOD]))
     model = _parsed(folder, MODEL, files[MODEL])
-    spec = _spec(folder, listed, method, model)
+    own = _spec(folder, listed, method, model)
+    method.settled(view)  # an impossible view is refused before the weights are read into a model
     try:
         net, tokenizer = assemble(
             method, model, words=files[WORDS], weights=files[WEIGHTS], adapters=files[ADAPTERS]
         )
-        probes = [Probe.from_json(found) for found in _parsed(folder, PROBES, files[PROBES])["probes"]]
+        probed = _parsed(folder, PROBES, files[PROBES])
+        probes = [Probe.from_json(found) for found in probed["probes"]]
+        asked = [str(question) for question in probed.get("fidelity_probes", ())]
     except CompressorError:
         raise
     except Exception as error:  # whatever torch, transformers and tokenizers say of parts that do not fit
@@ -84,7 +93,14 @@ def load_bundle(
             f"the parts of {folder} do not fit together ({said}): {manifest.REPAIR}"
         ) from error
     return Fwd2BotCompressor(
-        net.to(device), tokenizer, method, spec.fingerprint, probes=probes, limits=limits
+        net.to(device),
+        tokenizer,
+        method,
+        own.fingerprint,
+        probes=probes,
+        fidelity_probes=asked,
+        limits=limits,
+        view=view,
     )
 
 
@@ -141,7 +157,11 @@ def fingerprint(method: Method, hashes: Mapping[str, str]) -> str:
 
 
 def _spec(
-    folder: Path, listed: manifest.Manifest, method: Method, model: Mapping[str, Any]
+    folder: Path,
+    listed: manifest.Manifest,
+    method: Method,
+    model: Mapping[str, Any],
+    view: View = BUNDLES_OWN,
 ) -> CompressorSpec:
     """The spec, after making sure that the manifest's fingerprint is the one of its files."""
     try:
@@ -151,7 +171,7 @@ def _spec(
         raise BundleInvalid(f"{folder} is incomplete ({error}): {manifest.REPAIR}") from error
     if found != listed.fingerprint:
         raise BundleInvalid(f"{folder / manifest.NAME} claims a fingerprint it has not: {manifest.REPAIR}")
-    return method.spec(found, width)
+    return method.spec(found, width, view)
 
 
 def _parsed(folder: Path, name: str, content: bytes) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A compressor without weights: deterministic tokens from a hash of the pixels.
+"""A compressor without weights: deterministic tokens from a hash of the pixels of each crop.
 
 Product code: demonstrations, rehearsals and tests of everything around the model run on it in milliseconds.
 Knows no torch, and no meaning either: its answers are words drawn from the tokens.
@@ -16,10 +16,13 @@ import numpy.typing as npt
 from PIL import Image
 
 from fwd2bot_core.compressor.decode import DecodeLimits, decode
+from fwd2bot_core.compressor.preprocess import cut
 from fwd2bot_core.compressor.protocol import Answer, CompressorSpec, Prepared, Summary
+from fwd2bot_core.compressor.view import BUNDLES_OWN, View, seen_through
 from fwd2bot_core.errors import CompressorError
+from fwd2bot_core.tokens.fidelity import Finding
 
-_SIDE = 16  # pixels; enough for two pictures to differ
+_SIZE = (16, 16)  # pixels; enough for two pictures to differ
 _WORDS = ("gear", "bolt", "crack", "label", "pipe", "scratch", "spring", "weld")
 
 
@@ -33,46 +36,78 @@ class FakeCompressor:
         dtype: str = "float32",
         seconds_per_image: float = 0.0,
         limits: DecodeLimits | None = None,
+        view: View = BUNDLES_OWN,
     ) -> None:
-        """Raises ``CompressorError`` for a dtype other than float32, float16 and bfloat16."""
+        """Serves every k up to its own: a prefix of its tokens.
+
+        Raises ``CompressorError`` for a dtype other than float32, float16 and bfloat16, ``UsageError`` for a larger k.
+        """
         if dtype not in ("float32", "float16", "bfloat16") or k < 1 or d < 1:
             raise CompressorError(f"a fake compressor cannot have k={k}, d={d}, dtype={dtype}")
         self._limits = limits or DecodeLimits()
         self._seconds = seconds_per_image
-        self._spec = CompressorSpec(
+        bundles, self._view = (
+            v.settled(k=k, size=_SIZE, trained=range(1, k + 1)) for v in (BUNDLES_OWN, view)
+        )
+        own = CompressorSpec(
             name="fake",
-            fingerprint=hashlib.sha256(f"fwd2bot fake v1 k={k} d={d} {dtype} {_SIDE}px".encode()).hexdigest(),
+            fingerprint=hashlib.sha256(f"fwd2bot fake v1 k={k} d={d} {dtype} 16px".encode()).hexdigest(),
             k=k,
             d=d,
             dtype=dtype,
             prompt="",
-            preprocessing={"side": _SIDE, "resample": "box"},
+            preprocessing={"size": list(_SIZE), "resample": "box"},
             demonstration_only=True,
         )
+        self._spec = seen_through(own, bundles, self._view)
 
     @property
     def spec(self) -> CompressorSpec:
         return self._spec
 
     def prepare(self, data: bytes) -> Prepared:
-        """[16, 16, 3] uint8 pixels; raises ``ImageRejected``."""
-        found = decode(data, self._limits, target=(_SIDE, _SIDE))
-        small = found.image.resize((_SIDE, _SIDE), Image.Resampling.BOX)
-        return Prepared(np.asarray(small), found.width, found.height, found.format)
+        """Pixels [crops, H, W, 3] uint8, 16x16 where the view asks for no other size; raises ``ImageRejected``."""
+        size = self._view.size or _SIZE
+        found = decode(data, self._limits, target=self._view.least(size))
+        crops = cut(found.image, self._view.crops)
+        pixels = np.stack([np.asarray(crop.resize(size, Image.Resampling.BOX)) for crop in crops])
+        return Prepared(pixels, found.width, found.height, found.format)
 
     def compress(self, images: Sequence[Prepared]) -> Summary:
-        """[B, k, d] tokens and [B, d] pooled; takes ``seconds_per_image`` for each."""
+        """[B, k, d] tokens, and [B, d] pooled: the mean over the thumbnail's tokens where there is one, else over
+        all. Takes ``seconds_per_image`` for each."""
         if self._seconds:
             time.sleep(self._seconds * len(images))
         k, d = self._spec.k, self._spec.d
-        rows = [_numbers(image.pixels.tobytes(), k * d).reshape(k, d) for image in images]
-        numbers = np.stack(rows) if rows else np.empty((0, k, d), np.float32)  # [B, k, d]
-        return Summary(self._stored(numbers), _unit(numbers.mean(axis=1)))
+        each = k // self._view.count
+        crops = [_numbers(crop.tobytes(), each * d) for image in images for crop in image.pixels]
+        numbers = np.array(crops, np.float32).reshape(len(images), k, d)
+        meant = numbers[:, :each] if self._view.thumbnail else numbers
+        return Summary(self._stored(numbers), _unit(meant.mean(axis=1)))
 
     def answer(self, tokens: npt.NDArray[Any], question: str) -> Answer:
         """One word and a confidence, both drawn from the tokens and the question."""
         digest = hashlib.sha256(np.ascontiguousarray(tokens).tobytes() + question.encode()).digest()
         return Answer(_WORDS[digest[0] % len(_WORDS)], confidence=0.5 + digest[1] / 512)
+
+    @property
+    def fidelity_probes(self) -> tuple[str, ...]:
+        return ("what is it ?", "is it whole ?")
+
+    def answers(self, tokens: npt.NDArray[Any], questions: Sequence[str]) -> list[Answer]:
+        """The same for each row of ``tokens`` [B, k, d] and its question."""
+        return [self.answer(row, question) for row, question in zip(tokens, questions, strict=True)]
+
+    def compare(
+        self, tokens: npt.NDArray[Any], images: Sequence[Prepared], questions: Sequence[str]
+    ) -> list[list[Finding]]:
+        """Tokens that are not an image's own are as distant as their numbers are on average, 1 at most."""
+        found = []
+        for row, own in zip(tokens, self.compress(images).tokens, strict=True):
+            apart = float(min(1.0, np.abs(self._read(row) - self._read(own)).mean()))
+            pairs = [(q, self.answer(own, q).text, self.answer(row, q).text) for q in questions]
+            found.append([Finding(q, said, said == stored, (apart,)) for q, said, stored in pairs])
+        return found
 
     def embed_text(self, text: str) -> npt.NDArray[np.float32]:
         """[d], L2-normalised."""
@@ -83,6 +118,12 @@ class FakeCompressor:
         if self._spec.dtype == "bfloat16":
             return (numbers.view(np.uint32) >> 16).astype(np.uint16)
         return numbers.astype(self._spec.dtype)
+
+    def _read(self, stored: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+        """Stored numbers as float32."""
+        if self._spec.dtype == "bfloat16":
+            return (stored.astype(np.uint32) << 16).view(np.float32)
+        return stored.astype(np.float32)
 
 
 def _numbers(seed: bytes, count: int) -> npt.NDArray[np.float32]:

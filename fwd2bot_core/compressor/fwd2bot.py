@@ -15,14 +15,19 @@ import numpy.typing as npt
 import torch
 from tokenizers import Tokenizer
 
+from fwd2bot_core.compressor import compare
 from fwd2bot_core.compressor.decode import DecodeLimits, decode
 from fwd2bot_core.compressor.double_forward import DoubleForward, pool
 from fwd2bot_core.compressor.lvlm import Stage
 from fwd2bot_core.compressor.method import Method
-from fwd2bot_core.compressor.preprocess import fit
+from fwd2bot_core.compressor.preprocess import cut, fit
 from fwd2bot_core.compressor.probes import Probe
 from fwd2bot_core.compressor.protocol import Answer, CompressorSpec, Prepared, Summary
+from fwd2bot_core.compressor.view import BUNDLES_OWN, View
 from fwd2bot_core.errors import CompressorMismatch, UsageError
+from fwd2bot_core.tokens.fidelity import Finding
+
+COMPARED = 128  # rows of images and questions that are compared at once
 
 
 class Fwd2BotCompressor:
@@ -36,38 +41,55 @@ class Fwd2BotCompressor:
         fingerprint: str,
         *,
         probes: Sequence[Probe] = (),
+        fidelity_probes: Sequence[str] = (),
         limits: DecodeLimits | None = None,
+        view: View = BUNDLES_OWN,
     ) -> None:
+        """``fingerprint`` is the bundle's own. Raises ``UsageError`` when the model cannot serve ``view``."""
         self.net = net.eval()
         self.probes = tuple(probes)
+        self.fidelity_probes = tuple(fidelity_probes) or tuple(dict.fromkeys(p.question for p in probes))
         self._tokenizer = tokenizer
         self._method = method
         self._limits = limits or DecodeLimits()
-        self._spec = method.spec(fingerprint, net.lvlm.width)
+        self._view = method.settled(view)
+        self._spec = method.spec(fingerprint, net.lvlm.width, view)
+        self._k = self._spec.k // self._view.count  # of one crop
+        if self._size != method.size:
+            self._try_size()
 
     @property
     def spec(self) -> CompressorSpec:
         return self._spec
 
     def prepare(self, data: bytes) -> Prepared:
-        """Pixels [3, H, W] uint8 at the tower's resolution; raises ``ImageRejected``."""
-        found = decode(data, self._limits, target=self._method.size)
-        pixels = fit(found.image, self._method.size, self._method.mean)
+        """Pixels [crops, 3, H, W] uint8 at the view's resolution; raises ``ImageRejected``.
+
+        The file is decoded once, and never smaller than its finest crop needs.
+        """
+        found = decode(data, self._limits, target=self._view.least(self._size))
+        crops = cut(found.image, self._view.crops)
+        pixels = np.stack([fit(crop, self._size, self._method.mean) for crop in crops])
         return Prepared(pixels, found.width, found.height, found.format)
 
     @torch.inference_mode()
     def compress(self, images: Sequence[Prepared]) -> Summary:
-        """First pass over ``images`` as one micro-batch.
+        """First pass over every crop of ``images``, as many crops at a time as there are images: memory is
+        bounded by the micro-batch, however many crops a view has. Tokens lie in the order of the crops.
 
-        The same micro-batch gives the same bits. Another composition gives the same numbers up to
-        floating-point rounding, since kernels add in another order at another size.
+        ``pooled`` is the mean over the thumbnail's tokens where there is one, since it shows what a caption
+        describes, else over all tokens. The same micro-batch gives the same bits. Another composition gives the
+        same numbers up to floating-point rounding, since kernels add in another order at another size.
         """
         if not images:
             k, d = self._spec.k, self._spec.d
             none = torch.empty(0, k, d, dtype=getattr(torch, self._spec.dtype))
             return Summary(_to_numpy(none), np.empty((0, d), np.float32))
-        states = self.net.summarise(self.net.visual(self._pixels(images)))  # [B, k, d]
-        return Summary(_to_numpy(states), pool(states).cpu().numpy())
+        crops = self._pixels(images).split(len(images))
+        parts = [self.net.summarise(self.net.visual(part))[:, : self._k] for part in crops]
+        states = torch.cat(parts).reshape(len(images), self._spec.k, self._spec.d)  # [B, crops * k, d]
+        meant = states[:, : self._k] if self._view.thumbnail else states
+        return Summary(_to_numpy(states), pool(meant).cpu().numpy())
 
     def answer(self, tokens: npt.NDArray[Any], question: str) -> Answer:
         """Second pass over one image's ``tokens`` [k, d]; raises ``CompressorMismatch`` for other shapes."""
@@ -80,14 +102,37 @@ class Fwd2BotCompressor:
 
     @torch.inference_mode()
     def answers_from_images(self, images: Sequence[Prepared], questions: Sequence[str]) -> list[Answer]:
-        """What the unadapted model says from all visual tokens: what compression is measured against."""
-        return self._answers(Stage.BASE, self.net.visual(self._pixels(images)), questions)
+        """What the unadapted model says from all visual tokens of all crops: what compression is measured against."""
+        return self._answers(Stage.BASE, self._seen(images), questions)
+
+    @torch.inference_mode()
+    def compare(
+        self, tokens: npt.NDArray[Any], images: Sequence[Prepared], questions: Sequence[str]
+    ) -> list[list[Finding]]:
+        """How each image answers each question, against its row of ``tokens`` [B, k, d]: [B][P] findings.
+
+        Costs one pass of the vision tower and the language model's passes that ``compare.compare`` states, for each
+        group of images whose questions are ``COMPARED`` rows together.
+        """
+        asked = self._asked(questions)
+        few = max(1, COMPARED // max(1, len(asked)))
+        found: list[list[Finding]] = []
+        for start in range(0, len(images), few):
+            rows = slice(start, start + few)
+            visual = self._seen(images[rows])
+            for row in compare.compare(
+                self.net, visual, self._states(tokens[rows]), asked, self._method.max_new_tokens
+            ):
+                pairs = zip(questions, row, strict=True)
+                found.append([Finding(q, self._text(c.ids), c.agrees, c.distances) for q, c in pairs])
+        return found
 
     @torch.inference_mode()
     def embed_text(self, text: str) -> npt.NDArray[np.float32]:
         """The text as an L2-normalised vector [d] in the space of ``Summary.pooled``."""
         ids = torch.tensor([[*self._opening(), *self._ids(text)]], device=self._device)
-        vector: npt.NDArray[np.float32] = pool(self.net.summarise_text(ids))[0].cpu().numpy()
+        states = self.net.summarise_text(ids)[:, : self._k]
+        vector: npt.NDArray[np.float32] = pool(states)[0].cpu().numpy()
         return vector
 
     @property
@@ -98,8 +143,33 @@ class Fwd2BotCompressor:
         return [] if self.net.lvlm.bos is None else [self.net.lvlm.bos]
 
     def _pixels(self, images: Sequence[Prepared]) -> torch.Tensor:
-        stacked = np.stack([image.pixels for image in images])  # [B, 3, H, W] uint8
-        return torch.from_numpy(stacked).to(self._device, non_blocking=True)
+        """[B * crops, 3, H, W] uint8, image by image; one crop may come as [3, H, W]."""
+        stacked = np.stack([image.pixels for image in images])
+        crops = torch.from_numpy(stacked.reshape(-1, *stacked.shape[-3:]))
+        return crops.to(self._device, non_blocking=True)
+
+    @property
+    def _size(self) -> tuple[int, int]:
+        return self._view.size or self._method.size
+
+    @torch.inference_mode()
+    def _try_size(self) -> None:
+        """Only the tower itself knows whether it can take another resolution than its own."""
+        width, height = self._size
+        try:
+            self.net.visual(torch.zeros(1, 3, height, width, dtype=torch.uint8, device=self._device))
+        except Exception as error:
+            said = " ".join(str(error).split())
+            own = "x".join(map(str, self._method.size))
+            raise UsageError(
+                f"the vision tower of {self._method.name} does not take {width}x{height} pixels ({said}): leave "
+                f"size at {own} and use tiles or regions for small things"
+            ) from error
+
+    def _seen(self, images: Sequence[Prepared]) -> torch.Tensor:
+        """Visual tokens [B, crops * T, d] of each image, crop after crop."""
+        visual = self.net.visual(self._pixels(images))  # [B * crops, T, d]
+        return visual.reshape(len(images), -1, self._spec.d)
 
     def _states(self, tokens: npt.NDArray[Any]) -> torch.Tensor:
         """Stored tokens [B, k, d] as the model's own numbers."""
@@ -124,9 +194,12 @@ class Fwd2BotCompressor:
             )
         return ids
 
-    def _answers(self, stage: Stage, image: torch.Tensor, questions: Sequence[str]) -> list[Answer]:
+    def _asked(self, questions: Sequence[str]) -> list[list[int]]:
         template = self._method.question_template.split("<image>")[1]
-        asked = [self._ids(template.replace("{question}", question)) for question in questions]
+        return [self._ids(template.replace("{question}", question)) for question in questions]
+
+    def _answers(self, stage: Stage, image: torch.Tensor, questions: Sequence[str]) -> list[Answer]:
+        asked = self._asked(questions)
         found: dict[int, Answer] = {}
         for rows in _equally_long(asked):
             began = time.perf_counter()
@@ -141,8 +214,11 @@ class Fwd2BotCompressor:
         """Ids up to the first end, in words; the end's own probability counts only for an empty answer."""
         eos = self.net.lvlm.eos
         length = next((i for i, token in enumerate(ids) if token in eos), len(ids))
-        text = self._tokenizer.decode(ids[:length], skip_special_tokens=True)
-        return Answer(text, float(np.mean(probabilities[: max(length, 1)])), seconds)
+        return Answer(self._text(ids[:length]), float(np.mean(probabilities[: max(length, 1)])), seconds)
+
+    def _text(self, ids: list[int]) -> str:
+        text: str = self._tokenizer.decode(ids, skip_special_tokens=True)
+        return text
 
 
 def _equally_long(asked: Sequence[list[int]]) -> Iterator[list[int]]:

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from fwd2bot_core.compressor.protocol import CompressorSpec
+from fwd2bot_core.compressor.view import BUNDLES_OWN, View, seen_through
 from fwd2bot_core.errors import BundleInvalid
 
 
@@ -18,7 +19,7 @@ class Method:
     """How a compressor reads an image, asks for its summary and answers from it."""
 
     name: str
-    k: int  # summary tokens an image
+    k: int  # summary tokens a crop
     prompt: str  # what pass 1 asks of the image
     question_template: str  # how pass 2 asks; "<image>" stands where the tokens go
     size: tuple[int, int]  # width, height in pixels that the vision tower sees
@@ -31,6 +32,7 @@ class Method:
     max_new_tokens: int = 64
     max_text_tokens: int = 512  # of a question or a text to search for
     demonstration_only: bool = False
+    trained_k: tuple[int, ...] = ()  # shorter prefixes of the k tokens that it was trained for as well
 
     def __post_init__(self) -> None:
         if self.dtype not in {"float32", "float16", "bfloat16"}:
@@ -41,6 +43,8 @@ class Method:
             raise BundleInvalid("question_template must hold <image> and {question} once each")
         if min(self.k, self.rank, self.max_new_tokens, self.max_text_tokens, *self.size) < 1:
             raise BundleInvalid("k, rank, size, max_new_tokens and max_text_tokens must be at least 1")
+        if any(not 1 <= k <= self.k for k in self.trained_k):
+            raise BundleInvalid(f"trained_k must lie between 1 and k, which is {self.k}")
 
     @property
     def preprocessing(self) -> dict[str, Any]:
@@ -53,9 +57,14 @@ class Method:
             "std": list(self.std),
         }
 
-    def spec(self, fingerprint: str, d: int) -> CompressorSpec:
-        """What every stored token says of its compressor, for a model of width ``d``."""
-        return CompressorSpec(
+    def settled(self, view: View) -> View:
+        """All of ``view`` said, as this bundle serves it; raises ``UsageError`` for a k that it cannot serve."""
+        return view.settled(k=self.k, size=self.size, trained=self.trained_k)
+
+    def spec(self, fingerprint: str, d: int, view: View = BUNDLES_OWN) -> CompressorSpec:
+        """What every stored token says of its compressor: the bundle of that ``fingerprint`` and width ``d``, under
+        ``view``. Raises ``UsageError`` for one that the bundle cannot serve."""
+        own = CompressorSpec(
             name=self.name,
             fingerprint=fingerprint,
             k=self.k,
@@ -65,10 +74,11 @@ class Method:
             preprocessing=self.preprocessing,
             demonstration_only=self.demonstration_only,
         )
+        return seen_through(own, self.settled(BUNDLES_OWN), self.settled(view))
 
     def what_changes_tokens(self) -> dict[str, Any]:
         """All settings but those that leave an image's tokens as they are."""
-        silent = {"name", "demonstration_only", "max_new_tokens", "max_text_tokens"}
+        silent = {"name", "demonstration_only", "max_new_tokens", "max_text_tokens", "trained_k"}
         return {name: value for name, value in self.as_json().items() if name not in silent}
 
     def as_json(self) -> dict[str, Any]:
@@ -85,6 +95,7 @@ class Method:
         try:
             triples = {name: tuple(float(x) for x in values[name]) for name in ("mean", "std")}
             width, height = (int(x) for x in values["size"])
-            return cls(**{**values, **triples, "size": (width, height)})
+            trained = tuple(int(k) for k in values.get("trained_k", ()))
+            return cls(**{**values, **triples, "size": (width, height), "trained_k": trained})
         except (KeyError, TypeError, ValueError) as wrong:
             raise BundleInvalid(f"its settings are incomplete or malformed ({wrong})") from wrong

@@ -1,13 +1,24 @@
 """From a decoded picture to the pixels that a vision tower takes, the same for training and for the night.
 
-Knows sizes and grounds. Knows nothing of file formats (``decode``) or of models; imports no torch.
+Knows crops, sizes and grounds. Knows nothing of file formats (``decode``) or of models; imports no torch.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
+
+from fwd2bot_core.compressor.view import Crop
+
+
+def cut(image: Image.Image, crops: Sequence[Crop]) -> Iterator[Image.Image]:
+    """Each of ``crops`` of an upright ``image``, in order, at the image's own resolution."""
+    for crop in crops:
+        box = crop.box(*image.size)
+        yield image if box == (0, 0, *image.size) else image.crop(box)
 
 
 def fit(image: Image.Image, size: tuple[int, int], mean: tuple[float, float, float]) -> npt.NDArray[np.uint8]:

@@ -13,6 +13,8 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from fwd2bot_core.tokens.fidelity import Finding
+
 
 @dataclass(frozen=True, kw_only=True)
 class CompressorSpec:
@@ -24,7 +26,7 @@ class CompressorSpec:
 
     name: str
     fingerprint: str
-    k: int  # summary tokens an image
+    k: int  # summary tokens an image, of all its crops
     d: int  # numbers a summary token
     dtype: str  # "float32", "float16" or "bfloat16": the model's own, stored byte-exact
     prompt: str
@@ -35,6 +37,11 @@ class CompressorSpec:
     def short(self) -> str:
         """The first 12 hex digits, used in paths."""
         return self.fingerprint[:12]
+
+    @property
+    def crops(self) -> tuple[str, ...]:
+        """What is seen of each photo, in the order of its tokens: k / len(crops) of them belong to each."""
+        return tuple(self.preprocessing.get("view", {}).get("crops", ("thumbnail",)))
 
     @property
     def itemsize(self) -> int:
@@ -51,7 +58,7 @@ class CompressorSpec:
 class Prepared:
     """A decoded, preprocessed image, ready for the first pass, with the facts decoding taught us."""
 
-    pixels: npt.NDArray[Any]  # what this compressor's ``compress`` wants; opaque to everyone else
+    pixels: npt.NDArray[Any]  # of every crop, as this compressor's ``compress`` wants them; opaque to others
     width: int  # of the original, after EXIF rotation
     height: int
     format: str  # "JPEG", "PNG", ...
@@ -91,6 +98,22 @@ class Compressor(Protocol):
     def compress(self, images: Sequence[Prepared]) -> Summary:
         """First pass over a micro-batch, in the order given. Non-finite states are returned, not hidden:
         the codec refuses them row by row, so that one bad image does not take its batch with it."""
+        ...
+
+    @property
+    def fidelity_probes(self) -> tuple[str, ...]:
+        """The questions that fidelity is judged by where a collection has none of its own."""
+        ...
+
+    def compare(
+        self, tokens: npt.NDArray[Any], images: Sequence[Prepared], questions: Sequence[str]
+    ) -> list[list[Finding]]:
+        """For each image and each question, what the image says against what its row of stored ``tokens``
+        [B, k, d] says: [B][P]. Raises ``UsageError`` for a question that it cannot read."""
+        ...
+
+    def answers(self, tokens: npt.NDArray[Any], questions: Sequence[str]) -> list[Answer]:
+        """Second pass for each row of ``tokens`` [B, k, d] and its question."""
         ...
 
     def answer(self, tokens: npt.NDArray[Any], question: str) -> Answer:

@@ -49,7 +49,9 @@ def test_a_bundle_holds_the_network_that_was_saved(tmp_path, dtype):
     source = models.net(method, dtype=getattr(torch, dtype))
     bundle.save_bundle(tmp_path / "b", source, models.words(), method)
     loaded = bundle.load_bundle(tmp_path / "b")
-    pixels = torch.from_numpy(np.stack([loaded.prepare(models.image(seed)).pixels for seed in range(3)]))
+    pixels = torch.from_numpy(
+        np.concatenate([loaded.prepare(models.image(seed)).pixels for seed in range(3)])
+    )
     with torch.inference_mode():
         expected = source.summarise(source.visual(pixels))
         found = loaded.net.summarise(loaded.net.visual(pixels))

@@ -23,15 +23,15 @@ def prepared(compressor):
 def test_a_picture_is_prepared_whole_and_undistorted(compressor):
     found = compressor.prepare(models.image(size=(64, 16)))
     assert (found.width, found.height, found.format) == (64, 16, "PNG")
-    assert found.pixels.shape == (3, 32, 32)
+    assert found.pixels.shape == (1, 3, 32, 32)
     assert found.pixels.dtype == np.uint8
-    assert (found.pixels[:, :12] == 64).all()  # the ground, a quarter of 255, above ...
-    assert (found.pixels[:, 20:] == 64).all()  # ... and below
-    assert found.pixels[:, 12:20].std() > 10
+    assert (found.pixels[0, :, :12] == 64).all()  # the ground, a quarter of 255, above ...
+    assert (found.pixels[0, :, 20:] == 64).all()  # ... and below
+    assert found.pixels[0, :, 12:20].std() > 10
 
 
 def test_a_picture_of_one_pixel_width_is_prepared(compressor):
-    assert compressor.prepare(models.image(size=(1, 3000))).pixels.shape == (3, 32, 32)
+    assert compressor.prepare(models.image(size=(1, 3000))).pixels.shape == (1, 3, 32, 32)
 
 
 def test_what_is_no_picture_is_refused_with_the_reason(compressor):
@@ -93,7 +93,7 @@ def test_tokens_keep_the_bits_of_the_models_dtype(prepared, dtype, stored):
     compressor = models.compressor(replace(models.METHOD, dtype=dtype))
     found = compressor.compress(prepared[:2])
     with torch.inference_mode():
-        pixels = torch.from_numpy(np.stack([p.pixels for p in prepared[:2]]))
+        pixels = torch.from_numpy(np.concatenate([p.pixels for p in prepared[:2]]))
         states = compressor.net.summarise(compressor.net.visual(pixels))
     assert found.tokens.dtype == stored
     assert found.tokens.tobytes() == states.contiguous().view(torch.uint8).numpy().tobytes()
