@@ -26,15 +26,30 @@ def autoregressive(
 
 
 def contrastive(
-    images: torch.Tensor, texts: torch.Tensor, *, temperature: torch.Tensor | float, captions: torch.Tensor
+    images: torch.Tensor,
+    texts: torch.Tensor,
+    *,
+    temperature: torch.Tensor | float,
+    captions: torch.Tensor,
+    groups: torch.Tensor | None = None,
+    negatives: torch.Tensor | None = None,
+    negative_captions: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Symmetric InfoNCE between L2-normalised ``images`` [B, d] and ``texts`` [B, d], pair i with i.
 
-    ``captions`` [B] numbers the captions: a text equal to one's own is no negative and is left out.
+    ``captions`` [B] numbers the captions: a text equal to one's own is no negative and is left out; nor is one
+    of an image of one's own group, where ``groups`` [B] numbers these. ``negatives`` [N, d] are further texts,
+    numbered by ``negative_captions`` [N], that each image is told apart from.
     """
-    scores = images.float() @ texts.float().T / temperature  # [B, B]
     same = captions[:, None] == captions[None, :]
+    if groups is not None:
+        same = same | (groups[:, None] == groups[None, :])
     same.fill_diagonal_(False)
-    scores = scores.masked_fill(same, -torch.inf)
+    scores = (images.float() @ texts.float().T / temperature).masked_fill(same, -torch.inf)  # [B, B]
+    wide = scores
+    if negatives is not None and negative_captions is not None:
+        more = images.float() @ negatives.float().T / temperature  # [B, N]
+        own = captions[:, None] == negative_captions[None, :]
+        wide = torch.cat([scores, more.masked_fill(own, -torch.inf)], dim=1)
     right = torch.arange(len(scores), device=scores.device)
-    return (F.cross_entropy(scores, right) + F.cross_entropy(scores.T, right)) / 2
+    return (F.cross_entropy(wide, right) + F.cross_entropy(scores.T, right)) / 2
