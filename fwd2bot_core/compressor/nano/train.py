@@ -26,9 +26,10 @@ from torch.nn import functional as F
 from fwd2bot_core.compressor import losses
 from fwd2bot_core.compressor.double_forward import DoubleForward, pool, script
 from fwd2bot_core.compressor.lvlm import Stage
-from fwd2bot_core.compressor.nano import data, design, provenance
-from fwd2bot_core.compressor.training.loop import Losses, Progress, Recipe, run
+from fwd2bot_core.compressor.nano import data, design
 from fwd2bot_core.compressor.nano.trays import KINDS
+from fwd2bot_core.compressor.training import provenance
+from fwd2bot_core.compressor.training.loop import Losses, Progress, Recipe, run
 
 SEED = 20261124
 PICTURES = 30_000

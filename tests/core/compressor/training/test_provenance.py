@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 
-from fwd2bot_core.compressor.nano import provenance
+from fwd2bot_core.compressor.training import provenance
 
 
 def test_the_origin_is_the_first_ones_and_later_commits_are_added(tmp_path, monkeypatch):

@@ -20,7 +20,7 @@ def record(path: Path, *, seed: int, threads: int) -> dict[str, Any]:
             "continued_at": [],  # other commits that a stopped making was continued with
             "seed": seed,
             "threads": threads,
-            "machine": f"{os.cpu_count()} CPU cores ({platform.machine()}), no accelerator",
+            "machine": machine(),
             "python": platform.python_version(),
             "torch": version("torch"),
             "transformers": version("transformers"),
@@ -35,9 +35,18 @@ def record(path: Path, *, seed: int, threads: int) -> dict[str, Any]:
     return kept
 
 
+def machine() -> str:
+    """Cores and accelerators of this machine, in words."""
+    import torch
+
+    count = torch.cuda.device_count()
+    found = f"{count} x {torch.cuda.get_device_name(0)}" if count else "no accelerator"
+    return f"{os.cpu_count()} CPU cores ({platform.machine()}), {found}"
+
+
 def _commit() -> str:
     """The commit of this source tree, with "+" where tracked files differ from it; "unknown" outside git."""
-    here = Path(__file__).parent
+    here = Path(__file__).parents[2]
     git = ("git", "-C", str(here))
     try:
         head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout
