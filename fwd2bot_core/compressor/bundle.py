@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,8 +61,10 @@ def load_bundle(
     view: View = BUNDLES_OWN,
     device: str = "cpu",
     limits: DecodeLimits | None = None,
+    trainable: bool = False,
 ) -> Fwd2BotCompressor:
-    """The compressor of a bundle, ready for use, looking at photos through ``view``.
+    """The compressor of a bundle, ready for use, looking at photos through ``view``; ``trainable``: with its pairs
+    apart from the weights, whatever its method says of merging.
 
     Raises ``CompressorError`` when there is no bundle, ``BundleInvalid`` (naming the file) when it is not
     what its manifest says, ``UsageError`` when it cannot serve the view.
@@ -80,7 +83,11 @@ def load_bundle(
     method.settled(view)  # an impossible view is refused before the weights are read into a model
     try:
         net, tokenizer = assemble(
-            method, model, words=files[WORDS], weights=files[WEIGHTS], adapters=files[ADAPTERS]
+            replace(method, merged=False) if trainable else method,
+            model,
+            words=files[WORDS],
+            weights=files[WEIGHTS],
+            adapters=files[ADAPTERS],
         )
         probed = _parsed(folder, PROBES, files[PROBES])
         probes = [Probe.from_json(found) for found in probed["probes"]]

@@ -49,8 +49,9 @@ class Fwd2BotCompressor:
         self.net = net.eval()
         self.probes = tuple(probes)
         self.fidelity_probes = tuple(fidelity_probes) or tuple(dict.fromkeys(p.question for p in probes))
-        self._tokenizer = tokenizer
-        self._method = method
+        self.tokenizer = tokenizer
+        self.method = method
+        self._fingerprint = fingerprint
         self._limits = limits or DecodeLimits()
         self._view = method.settled(view)
         self._spec = method.spec(fingerprint, net.lvlm.width, view)
@@ -62,6 +63,12 @@ class Fwd2BotCompressor:
     def spec(self) -> CompressorSpec:
         return self._spec
 
+    def at(self, view: View) -> Fwd2BotCompressor:
+        """The same loaded model looking through another ``view``; raises ``UsageError`` if it cannot."""
+        return Fwd2BotCompressor(
+            self.net, self.tokenizer, self.method, self._fingerprint, limits=self._limits, view=view
+        )
+
     def prepare(self, data: bytes) -> Prepared:
         """Pixels [crops, 3, H, W] uint8 at the view's resolution; raises ``ImageRejected``.
 
@@ -69,7 +76,7 @@ class Fwd2BotCompressor:
         """
         found = decode(data, self._limits, target=self._view.least(self._size))
         crops = cut(found.image, self._view.crops)
-        pixels = np.stack([fit(crop, self._size, self._method.mean) for crop in crops])
+        pixels = np.stack([fit(crop, self._size, self.method.mean) for crop in crops])
         return Prepared(pixels, found.width, found.height, found.format)
 
     @torch.inference_mode()
@@ -121,7 +128,7 @@ class Fwd2BotCompressor:
             rows = slice(start, start + few)
             visual = self._seen(images[rows])
             for row in compare.compare(
-                self.net, visual, self._states(tokens[rows]), asked, self._method.max_new_tokens
+                self.net, visual, self._states(tokens[rows]), asked, self.method.max_new_tokens
             ):
                 pairs = zip(questions, row, strict=True)
                 found.append([Finding(q, self._text(c.ids), c.agrees, c.distances) for q, c in pairs])
@@ -150,7 +157,7 @@ class Fwd2BotCompressor:
 
     @property
     def _size(self) -> tuple[int, int]:
-        return self._view.size or self._method.size
+        return self._view.size or self.method.size
 
     @torch.inference_mode()
     def _try_size(self) -> None:
@@ -160,9 +167,9 @@ class Fwd2BotCompressor:
             self.net.visual(torch.zeros(1, 3, height, width, dtype=torch.uint8, device=self._device))
         except Exception as error:
             said = " ".join(str(error).split())
-            own = "x".join(map(str, self._method.size))
+            own = "x".join(map(str, self.method.size))
             raise UsageError(
-                f"the vision tower of {self._method.name} does not take {width}x{height} pixels ({said}): leave "
+                f"the vision tower of {self.method.name} does not take {width}x{height} pixels ({said}): leave "
                 f"size at {own} and use tiles or regions for small things"
             ) from error
 
@@ -184,18 +191,18 @@ class Fwd2BotCompressor:
         return (states.view(torch.bfloat16) if spec.dtype == "bfloat16" else states).to(self._device)
 
     def _ids(self, text: str) -> list[int]:
-        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
+        ids: list[int] = self.tokenizer.encode(text, add_special_tokens=False).ids
         if not text.strip():
             raise UsageError("the text is empty: say what to ask or to look for")
-        if len(ids) > self._method.max_text_tokens:
+        if len(ids) > self.method.max_text_tokens:
             raise UsageError(
                 f"the text is {len(ids)} tokens long: this compressor reads at most "
-                f"{self._method.max_text_tokens}; say it more briefly"
+                f"{self.method.max_text_tokens}; say it more briefly"
             )
         return ids
 
     def _asked(self, questions: Sequence[str]) -> list[list[int]]:
-        template = self._method.question_template.split("<image>")[1]
+        template = self.method.question_template.split("<image>")[1]
         return [self._ids(template.replace("{question}", question)) for question in questions]
 
     def _answers(self, stage: Stage, image: torch.Tensor, questions: Sequence[str]) -> list[Answer]:
@@ -204,7 +211,7 @@ class Fwd2BotCompressor:
         for rows in _equally_long(asked):
             began = time.perf_counter()
             ids = torch.tensor([asked[row] for row in rows], device=self._device)
-            said, sure = self.net.greedy(stage, image[rows], ids, self._method.max_new_tokens)
+            said, sure = self.net.greedy(stage, image[rows], ids, self.method.max_new_tokens)
             seconds = (time.perf_counter() - began) / len(rows)
             for row, words, probabilities in zip(rows, said.tolist(), sure.tolist(), strict=True):
                 found[row] = self._worded(words, probabilities, seconds)
@@ -217,7 +224,7 @@ class Fwd2BotCompressor:
         return Answer(self._text(ids[:length]), float(np.mean(probabilities[: max(length, 1)])), seconds)
 
     def _text(self, ids: list[int]) -> str:
-        text: str = self._tokenizer.decode(ids, skip_special_tokens=True)
+        text: str = self.tokenizer.decode(ids, skip_special_tokens=True)
         return text
 
 
