@@ -257,7 +257,10 @@ def ask(
     """Second pass: an answer from the stored tokens; the original is not touched."""
     stored = locate(installation, image, collection)
     numbers = tokens(installation, stored)
+    settings = installation.settings
     compressor = load(
-        installation.settings.compressor.bundle, threads=installation.settings.execution.torch_threads
+        settings.compressor.bundle,
+        view=settings.view(stored.collection),
+        threads=settings.execution.torch_threads,
     )
     return stored, compressor.answer(numbers, question)

@@ -6,7 +6,8 @@ import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from fwd2bot_core.compressor.loading import self_check
+from fwd2bot_core.compressor.loading import load, read_spec, self_check
+from fwd2bot_core.compressor.view import BUNDLES_OWN
 from fwd2bot_core.errors import CompressorError, Fwd2BotError, ObjectExists, StoreError
 from infra.executor import make_executor
 from infra.installation import Installation
@@ -29,6 +30,9 @@ def examine(house: Installation) -> Iterator[Check]:
     for name in house.settings.collections:
         yield _checked(f"originals of {name}", lambda name=name: _originals(house, name))  # type: ignore[misc]
     yield _checked("compressor", lambda: _compressor(house))
+    for name in house.settings.collections:
+        if house.settings.view(name) != BUNDLES_OWN:
+            yield _checked(f"view of {name}", lambda name=name: _view(house, name))  # type: ignore[misc]
     for name in list(house.settings.collections)[:1]:
         yield _checked("cluster", lambda name=name: _cluster(house, name))  # type: ignore[misc]
 
@@ -77,14 +81,21 @@ def _originals(house: Installation, name: str) -> str:
 
 
 def _compressor(house: Installation) -> str:
-    findings = self_check(house.settings.compressor.bundle)
-    if findings:
-        raise CompressorError(f"bundle {house.settings.compressor.bundle!r}: {'; '.join(findings)}")
-    return f"{house.spec.name} {house.spec.short}: hashes are right and its probes answer as when it was made"
+    bundle = house.settings.compressor.bundle
+    if findings := self_check(bundle):
+        raise CompressorError(f"bundle {bundle!r}: {'; '.join(findings)}")
+    own = read_spec(bundle)
+    return f"{own.name} {own.short}: hashes are right and its probes answer as when it was made"
+
+
+def _view(house: Installation, name: str) -> str:
+    """Only a loaded model can say whether it takes the view's resolution."""
+    spec = load(house.settings.compressor.bundle, view=house.settings.view(name)).spec
+    return f"{spec.name} {spec.short} gives {spec.k} tokens of each photo: {', '.join(spec.crops)}"
 
 
 def _cluster(house: Installation, name: str) -> str:
     execution = house.settings.execution
     with make_executor(execution, house.worker_config(name)):
         count = 1 if execution.executor == "inline" else execution.workers
-    return f"{count} {execution.executor} worker(s) came up and loaded compressor {house.spec.short}"
+    return f"{count} {execution.executor} worker(s) came up and loaded compressor {house.spec(name).short}"

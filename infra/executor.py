@@ -16,7 +16,7 @@ from typing import Any, Protocol, TypeVar
 
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
 
-from fwd2bot_core.errors import ClusterError, CompressorError
+from fwd2bot_core.errors import ClusterError, CompressorError, UsageError
 from fwd2bot_core.work import Batch, Receipt
 from infra.settings import ExecutionSettings
 from infra.worker import WorkerConfig, compress_batch, load_compressor
@@ -131,7 +131,8 @@ def _attempt(batch: Batch, result: Callable[[], Receipt]) -> Outcome:
 def make_executor(settings: ExecutionSettings, config: WorkerConfig) -> Iterator[Executor]:
     """The executor that the settings name, with its workers up and the compressor loaded on each.
 
-    Raises ``ClusterError`` when a worker cannot load it, ``CompressorError`` when nobody could.
+    Raises ``ClusterError`` when a worker cannot load it, ``CompressorError`` when nobody could, ``UsageError`` when it
+    cannot serve the collection's view.
     """
     if settings.executor == "inline":
         load_compressor(config)
@@ -140,7 +141,7 @@ def make_executor(settings: ExecutionSettings, config: WorkerConfig) -> Iterator
     with _local_cluster(settings) as client:
         try:
             _patiently(lambda: _load_on_all(client, config, settings.workers))
-        except CompressorError:
+        except (CompressorError, UsageError):
             raise
         except Exception as error:
             raise ClusterError(f"a worker could not load compressor {config.bundle!r}: {error}") from error

@@ -35,10 +35,16 @@ class Installation:
         """The store of shards, segments and manifests."""
         return open_store(self.settings.archive.store, s3=self.settings.archive.s3, create_root=True)
 
+    def spec(self, collection: str) -> CompressorSpec:
+        """The compressor of one collection, without its weights: the bundle of the settings, seen through its view."""
+        if collection not in self._specs:
+            view = self.settings.view(collection)
+            self._specs[collection] = read_spec(self.settings.compressor.bundle, view)
+        return self._specs[collection]
+
     @cached_property
-    def spec(self) -> CompressorSpec:
-        """The compressor that the settings name, without its weights."""
-        return read_spec(self.settings.compressor.bundle)
+    def _specs(self) -> dict[str, CompressorSpec]:
+        return {}
 
     def originals(self, collection: str) -> ObjectStore:
         """The store of one collection's photos."""
@@ -50,7 +56,8 @@ class Installation:
         settings, (_, source) = self.settings, self.settings.collection(collection)
         return WorkerConfig(
             bundle=settings.compressor.bundle,
-            fingerprint=self.spec.fingerprint,
+            view=settings.view(collection),
+            fingerprint=self.spec(collection).fingerprint,
             originals=source.originals,
             originals_s3=source.s3,
             archive=settings.archive.store,

@@ -70,7 +70,7 @@ def find(connection: sa.Connection, image: str, collection: str | None) -> Seque
 
 
 def locate(installation: Installation, image: str, collection: str | None = None) -> Stored:
-    """The committed summary tokens of an image by the compressor in use.
+    """The committed summary tokens of an image by the compressor that its collection has in use.
 
     A key means its current version; a superseded one is found by its sha256 only. Raises ``NotInArchive``, which
     says why there are none, and ``UsageError`` for a key of several collections.
@@ -79,9 +79,10 @@ def locate(installation: Installation, image: str, collection: str | None = None
         found = find(connection, image, collection)
         meant = _current(image, found) if found[0].key == image else _same_content(image, found)
         for version in meant:
-            if (place := _place(connection, version, installation.spec)) is not None:
+            if (place := _place(connection, version, installation.spec(version.collection))) is not None:
                 return _stored(version, place)
-        raise NotInArchive(_why_not(connection, image, (meant or found)[0], installation.spec))
+        first = (meant or found)[0]
+        raise NotInArchive(_why_not(connection, image, first, installation.spec(first.collection)))
 
 
 def _current(image: str, found: Sequence[sa.Row[Any]]) -> list[sa.Row[Any]]:

@@ -25,7 +25,8 @@ from pydantic_settings import (
 )
 from pydantic_settings.exceptions import SettingsError as UnreadableVariable
 
-from fwd2bot_core.errors import SettingsError
+from fwd2bot_core.compressor.view import Region, View
+from fwd2bot_core.errors import SettingsError, UsageError
 from infra.objects import S3Options
 from infra.setting_types import Bundle, CollectionName, Cron, LedgerUrl, Location, Memory, Zone, base, masked
 
@@ -52,21 +53,40 @@ class ArchiveSettings(Section):
     s3: S3Options = Field(default_factory=S3Options, description="how the store is reached, if s3://")
 
 
+class ViewSettings(Section):
+    """How photos are looked at; what a collection does not say is as ``[compressor.view]`` has it."""
+
+    k: int | None = Field(None, ge=1, description="summary tokens a crop; the bundle's if not given")
+    size: tuple[int, int] | None = Field(
+        None, description="width and height of a crop for the model, in pixels; the bundle's if not given"
+    )
+    thumbnail: bool = Field(True, description="the whole photo as the first crop")
+    tiles: tuple[int, int] = Field((1, 1), description="columns and rows of equal tiles; 1x1 is none")
+    overlap: float = Field(0.0, description="of neighbouring tiles, as a share of a tile")
+    regions: dict[str, tuple[float, float, float, float]] = Field(
+        {}, description="name = [left, top, width, height], shares of the upright photo"
+    )
+
+
 class CollectionSettings(Section):
     """One set of originals that belongs together: a line, a plant, a camera."""
 
     originals: Location = Field(description="where the photos are")
     prefix: str = Field("", description="only keys that start so")
     s3: S3Options = Field(default_factory=S3Options, description="how the store is reached, if s3://")
+    view: ViewSettings = Field(ViewSettings(), description="how its photos are looked at, where it differs")
 
 
 class CompressorSettings(Section):
-    """Which bundle compresses."""
+    """Which bundle compresses, and how it looks at photos where a collection does not say otherwise."""
 
     bundle: Bundle = Field(
         "nano", description="'nano' (shipped), 'fake' (no weights, for tests), or a folder"
     )
-    micro_batch: int = Field(32, ge=1, le=4096, description="images a forward pass")
+    micro_batch: int = Field(
+        32, ge=1, le=4096, description="crops a forward pass; a photo without tiles is one"
+    )
+    view: ViewSettings = Field(ViewSettings(), description="how photos are looked at")
 
 
 class ExecutionSettings(Section):
@@ -129,6 +149,15 @@ class Settings(BaseSettings):
             )
         return self
 
+    @model_validator(mode="after")
+    def _views_can_be(self) -> Self:
+        for name in self.collections:
+            try:
+                self.view(name)
+            except UsageError as error:
+                raise ValueError(f"collections.{name}.view (with compressor.view): {error}") from None
+        return self
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -149,6 +178,18 @@ class Settings(BaseSettings):
         known = ", ".join(sorted(self.collections)) or "none"
         asked = "name a collection" if name is None else f"no collection {name!r} in the settings"
         raise SettingsError(f"{asked}; known: {known}. Add [collections.NAME] to {DEFAULT_FILE}.")
+
+    def view(self, collection: str) -> View:
+        """How photos of a collection are looked at; one that is in the ledger only has no settings of its own."""
+        said = self.view_settings(collection)
+        regions = tuple(Region(name, *box) for name, box in said.regions.items())
+        return View(**dict(said) | {"regions": regions})
+
+    def view_settings(self, collection: str) -> ViewSettings:
+        """Those of ``[compressor.view]`` with what ``[collections.NAME.view]`` says otherwise, name by name."""
+        named = self.collections.get(collection)
+        own = {} if named is None else named.view.model_dump(exclude_unset=True)
+        return self.compressor.view.model_copy(update=own)
 
 
 def settings_file(given: Path | None = None) -> Path | None:
@@ -185,11 +226,19 @@ def explain_settings(given: Path | None = None) -> list[tuple[str, str, str]]:
     file = settings_file(given)
     layers = [(source, dict(_leaves(layer))) for source, layer in _layers(file)]
     rows = []
-    for name, value in _leaves(load_settings(given).model_dump(mode="json")):
+    for name, value in _leaves(_in_force(load_settings(given))):
         source = next((source for source, leaves in layers if name in leaves), "default")
         shown = "" if value is None else masked(str(value))
         rows.append((name, shown, source))
     return rows
+
+
+def _in_force(settings: Settings) -> dict[str, Any]:
+    """All values, those of a collection's view with what it takes over from ``[compressor.view]``."""
+    values = settings.model_dump(mode="json")
+    for name, collection in values["collections"].items():
+        collection["view"] = settings.view_settings(name).model_dump(mode="json")
+    return values
 
 
 def _layers(file: Path | None) -> list[tuple[str, dict[str, Any]]]:

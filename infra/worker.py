@@ -26,6 +26,7 @@ from fwd2bot_core.audit.segment import segment_path, write_segment
 from fwd2bot_core.compressor.decode import DecodeLimits
 from fwd2bot_core.compressor.loading import load
 from fwd2bot_core.compressor.protocol import Compressor, Prepared, Summary
+from fwd2bot_core.compressor.view import BUNDLES_OWN, View
 from fwd2bot_core.errors import (
     ClusterError,
     CompressorMismatch,
@@ -57,6 +58,7 @@ class WorkerConfig:
     torch_threads: int
     fetch_threads: int
     limits: DecodeLimits
+    view: View = BUNDLES_OWN
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +94,7 @@ def _tools(config: WorkerConfig) -> _Tools:
     # The model's thread gives Python's lock away at each operation, and gets it back from a decoding thread only
     # after this long: with the default of 5 ms a small model waits a tenth of its time.
     sys.setswitchinterval(SWITCH_SECONDS)
-    compressor = load(config.bundle, threads=config.torch_threads, limits=config.limits)
+    compressor = load(config.bundle, view=config.view, threads=config.torch_threads, limits=config.limits)
     if compressor.spec.fingerprint != config.fingerprint:
         raise ClusterError(
             f"bundle {config.bundle!r} on {_whoami()} has fingerprint {compressor.spec.short}, the run was planned for "

@@ -12,6 +12,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from fwd2bot_core.compressor.protocol import CompressorSpec
 from infra.installation import Installation
 from infra.tables import BatchState, batches, collections, compressors, runs, shards
 from tasks.discover import Discovery, discover
@@ -52,7 +53,7 @@ def estimate(house: Installation, collection: str | None) -> Estimate:
     with house.ledger.read() as connection:
         waiting, waiting_bytes = _waiting(connection, collection_id, compressor_id)
         left = _left_behind(connection, collection_id, compressor_id)
-        per_image, stored_from = _stored(connection, house, compressor_id)
+        per_image, stored_from = _stored(connection, house.spec(name), compressor_id)
         rate, rate_from = _rate(connection, compressor_id)
         again = _failed(connection, collection_id, compressor_id)
     return _assemble(
@@ -99,14 +100,16 @@ def anything_to_do(
 
 
 def _known(house: Installation, collection: str) -> tuple[int | None, int | None]:
-    """The ledger's ids of a collection and of the compressor in use, where it has met them."""
+    """The ledger's ids of a collection and of its compressor in use, where it has met them."""
     with house.ledger.read() as connection:
         return (
             connection.execute(
                 sa.select(collections.c.id).where(collections.c.name == collection)
             ).scalar_one_or_none(),
             connection.execute(
-                sa.select(compressors.c.id).where(compressors.c.fingerprint == house.spec.fingerprint)
+                sa.select(compressors.c.id).where(
+                    compressors.c.fingerprint == house.spec(collection).fingerprint
+                )
             ).scalar_one_or_none(),
         )
 
@@ -132,7 +135,7 @@ def _assemble(
     size = batch_size(fresh, house.settings)
     return Estimate(
         collection=name,
-        compressor=house.spec.short,
+        compressor=house.spec(name).short,
         listed=found.listed,
         images=images,
         bytes=found.new_bytes + waiting[1] + left[1],
@@ -180,7 +183,7 @@ def _left_behind(
     return int(row[0]), int(row[1]), int(row[2])
 
 
-def _stored(connection: sa.Connection, house: Installation, compressor_id: int | None) -> tuple[float, str]:
+def _stored(connection: sa.Connection, spec: CompressorSpec, compressor_id: int | None) -> tuple[float, str]:
     row = connection.execute(
         sa.select(sa.func.sum(shards.c.bytes), sa.func.sum(shards.c.rows)).where(
             shards.c.compressor_id == compressor_id
@@ -188,7 +191,6 @@ def _stored(connection: sa.Connection, house: Installation, compressor_id: int |
     ).one()
     if row[1]:
         return float(row[0]) / float(row[1]), f"measured on {row[1]:,} images"
-    spec = house.spec
     return float(
         spec.token_bytes + 4 * spec.d + ROW_OVERHEAD
     ), "assumed: uncompressed tokens, nothing stored yet"

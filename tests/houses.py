@@ -74,7 +74,10 @@ def compressed_once(house: Installation) -> int:
             .outerjoin(compressors, compressors.c.id == summaries.c.compressor_id)
             .where(
                 object_versions.c.superseded_at.is_(None),
-                sa.or_(compressors.c.id.is_(None), compressors.c.fingerprint == house.spec.fingerprint),
+                sa.or_(
+                    compressors.c.id.is_(None),
+                    compressors.c.fingerprint == house.spec(COLLECTION).fingerprint,
+                ),
             )
             .group_by(object_versions.c.id)
         ).all()

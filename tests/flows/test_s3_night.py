@@ -94,7 +94,7 @@ def test_a_night_on_s3(settings: Settings, s3_server: S3Server) -> None:
 
 
 def _assert_manifest_is_the_ledger(house: Installation) -> None:
-    manifest = json.loads(house.archive.read(pointer_path("line", house.spec)))
+    manifest = json.loads(house.archive.read(pointer_path("line", house.spec("line"))))
     keys: list[str] = []
     for shard in manifest["shards"]:
         with house.archive.open(shard["path"]) as file:

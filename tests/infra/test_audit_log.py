@@ -150,9 +150,9 @@ def test_which_photos_a_batch_holds_cannot_be_found_out_by_trying(
             row = connection.execute(sa.select(object_versions)).one()
             (batch_id,) = connection.execute(sa.select(batches.c.id)).scalars()
         unit = Unit(row.id, COLLECTION, row.key, row.identity, row.size, row.modified, row.salt)
-        assert batch_id == batch_id_of([unit], installation.spec.fingerprint)
+        assert batch_id == batch_id_of([unit], installation.spec(COLLECTION).fingerprint)
         for guess in (b"", bytes(16)):
             guessed = replace(unit, salt=guess)
-            assert batch_id != batch_id_of([guessed], installation.spec.fingerprint)
+            assert batch_id != batch_id_of([guessed], installation.spec(COLLECTION).fingerprint)
         names.add(batch_id)
     assert len(names) == 2

@@ -107,7 +107,7 @@ def shard(config: WorkerConfig, receipt: Receipt) -> io.BytesIO:
 
 
 def use(monkeypatch: pytest.MonkeyPatch, compressor: FakeCompressor) -> None:
-    monkeypatch.setattr(infra.worker, "load", lambda name, *, threads, limits: compressor)
+    monkeypatch.setattr(infra.worker, "load", lambda name, *, view, threads, limits: compressor)
 
 
 def rotated(angle: int) -> bytes:

@@ -30,6 +30,7 @@ from infra.tables import (
 from tasks.commit import commit, note_broken, quarantine
 from tasks.plan import planned_batches, split
 from tasks.runs import Run
+from tests.houses import COLLECTION
 from tests.tasks.steps import compressed, count, everything, planned, rows
 
 Made = tuple[Installation, Run, Batch, Receipt]
@@ -68,7 +69,10 @@ def test_a_commit_makes_each_image_visible_with_its_metrics_and_its_event(made: 
         number: fact.row for number, fact in facts.items() if fact.reject is None
     }
     for number, row in visible.items():
-        assert (row.source_bytes, row.token_bytes) == (facts[number].size, installation.spec.token_bytes)
+        assert (row.source_bytes, row.token_bytes) == (
+            facts[number].size,
+            installation.spec(COLLECTION).token_bytes,
+        )
     (failure,) = rows(installation, failures)
     assert (failure.reason, failure.run_id, failure.resolved_at) == ("not_an_image", run.id, None)
     assert failure.detail
@@ -102,7 +106,7 @@ def test_the_event_says_enough_to_find_and_check_every_object(made: Made) -> Non
     assert said["after"]["shard"]["sha256"] == receipt.shard.sha256
     assert said["after"]["segment"]["subroot"] == receipt.segment.subroot
     assert said["after"]["rejected"] == 1
-    assert (said["run_id"], said["compressor"]) == (run.id, installation.spec.fingerprint)
+    assert (said["run_id"], said["compressor"]) == (run.id, installation.spec(COLLECTION).fingerprint)
     (segment,) = rows(installation, audit_segments)
     assert (segment.seq, segment.path, segment.subroot) == (
         event.seq,

@@ -18,7 +18,7 @@ from infra.installation import Installation
 from infra.settings import Settings
 from infra.tables import WorkState, batches, object_versions, work
 from tasks.plan import TRIES, Plan, batch_size, planned_batches, split, write_plan
-from tests.houses import night, tiny_jpeg
+from tests.houses import COLLECTION, night, tiny_jpeg
 from tests.tasks.steps import (
     begin,
     committed,
@@ -74,7 +74,7 @@ def test_every_new_image_is_claimed_once_in_the_order_of_discovery(house: BuildH
     assert ids == sorted(ids)
     assert len(set(ids)) == 50
     for batch in found:
-        assert batch.batch_id == batch_id_of(batch.units, installation.spec.fingerprint)
+        assert batch.batch_id == batch_id_of(batch.units, installation.spec(COLLECTION).fingerprint)
         assert batch.night == run.night
     assert {(row.object_version_id, row.state) for row in rows(installation, work)} == {
         (i, "claimed") for i in ids
@@ -163,15 +163,15 @@ def test_another_compressor_gives_the_claims_back(
     die_with_the_process(installation)
 
     other = house()
-    other.__dict__["spec"] = FakeCompressor(k=8).spec
+    other._specs[COLLECTION] = FakeCompressor(k=8).spec
     _, plan, found = planned(other)
     assert (plan.images, plan.resumed) == (30, 0)
-    assert {batch.compressor for batch in found} == {other.spec.fingerprint}
+    assert {batch.compressor for batch in found} == {other.spec(COLLECTION).fingerprint}
     states = dict(rows(installation, sa.select(batches.c.id, batches.c.state)))
     assert (states[first[0].batch_id], states[first[1].batch_id]) == ("committed", "released")
     (released,) = events(other, "plan.released")
     assert (released["subject"], released["reason_code"]) == ({"batches": 1}, "compressor_changed")
-    assert released["compressor"] == other.spec.fingerprint
+    assert released["compressor"] == other.spec(COLLECTION).fingerprint
 
     die_with_the_process(installation)
     _, plan, back = planned(installation)  # and back again: what was released is claimed anew

@@ -43,13 +43,13 @@ def test_the_manifest_lists_what_is_committed_and_no_orphan(
     committed(installation, run, found[:2])
     compressed(installation, found[2])  # written, not committed
     pointer = do_publish(installation, run)
-    assert pointer == pointer_path(COLLECTION, installation.spec)
+    assert pointer == pointer_path(COLLECTION, installation.spec(COLLECTION))
     manifest = read_manifest(installation.archive.read(pointer))
     said = [(s.path, s.sha256, s.bytes, s.rows) for s in manifest.shards]
     assert said == sorted((row.path, row.sha256, row.bytes, row.rows) for row in rows(installation, shards))
     assert len(said) == 2
     assert (manifest.rows, manifest.collection) == (40, COLLECTION)
-    assert manifest.compressor.fingerprint == installation.spec.fingerprint
+    assert manifest.compressor.fingerprint == installation.spec(COLLECTION).fingerprint
     assert manifest.root == str(tmp_path / "archive")
 
 
@@ -62,7 +62,7 @@ def test_generations_grow_and_old_ones_stay(house: BuildHouse, photos: Photos) -
         committed(installation, run, [batch])
         generations.append(read_manifest(installation.archive.read(do_publish(installation, run))).generation)
     assert generations == sorted(set(generations))
-    folder = pointer_path(COLLECTION, installation.spec).rpartition("/")[0]
+    folder = pointer_path(COLLECTION, installation.spec(COLLECTION)).rpartition("/")[0]
     kept = {entry.key.rpartition("/")[2] for entry in installation.archive.list(folder)}
     assert kept == {"latest.json", *(f"{number:012d}.json" for number in generations)}
     older = read_manifest(installation.archive.read(f"{folder}/{generations[0]:012d}.json"))
@@ -85,7 +85,7 @@ def test_publishing_again_after_a_crash_between_the_two_writes(house: BuildHouse
     photos(10)
     installation = house()
     night(installation)
-    pointer = pointer_path(COLLECTION, installation.spec)
+    pointer = pointer_path(COLLECTION, installation.spec(COLLECTION))
     whole = installation.archive.read(pointer)
     installation.archive.delete_version(installation.archive.stat(pointer))
     assert installation.archive.read(do_publish(installation, begin(installation))) == whole
@@ -105,16 +105,16 @@ def test_duckdb_reads_a_night_from_the_manifest_alone(
     photos(25)
     installation = house()
     night(installation)
-    pointer = tmp_path / "archive" / pointer_path(COLLECTION, installation.spec)
+    pointer = tmp_path / "archive" / pointer_path(COLLECTION, installation.spec(COLLECTION))
     with duckdb.connect() as connection:
         found = connection.execute(DUCKDB.format(manifest=pointer)).fetchall()
     assert {row[0] for row in found} == {f"{number:04}.jpg" for number in range(25)}
-    assert {len(row[3]) for row in found} == {installation.spec.token_bytes}
+    assert {len(row[3]) for row in found} == {installation.spec(COLLECTION).token_bytes}
 
 
 @pytest.mark.parametrize("name", ["line-1", "Line_1.a"])
 def test_each_collection_has_a_pointer_of_its_own(house: BuildHouse, name: str) -> None:
-    assert pointer_path(name, house().spec).startswith(f"manifests/{name}/compressor=")
+    assert pointer_path(name, house().spec(COLLECTION)).startswith(f"manifests/{name}/compressor=")
 
 
 def test_a_driver_that_was_taken_over_cannot_set_the_pointer_back(house: BuildHouse, photos: Photos) -> None:

@@ -221,8 +221,8 @@ def test_every_run_and_total_is_listed(page: Page, house: Installation) -> None:
         assert re.search(rf"{run.id} +{run.state.replace('_', ' ').capitalize()} ", runs)
     assert [run.collection for run in history.recent] == ["line-1", "paint-shop", "line-1"]
     totals = page.text[page.text.index("Committed images") : page.text.index("Reading the tokens")]
-    assert re.search(rf"line-1 +fake +{house.spec.short} +7 +2 ", totals)
-    assert re.search(rf"paint-shop +fake +{house.spec.short} +1 +1 ", totals)
+    assert re.search(rf"line-1 +fake +{house.spec('line-1').short} +7 +2 ", totals)
+    assert re.search(rf"paint-shop +fake +{house.spec('paint-shop').short} +1 +1 ", totals)
 
 
 def test_the_reading_statement_reads_the_tokens(page: Page) -> None:

@@ -146,7 +146,7 @@ def test_an_event_is_exactly_these_bytes(house: BuildHouse, monkeypatch: pytest.
         f'{{"actor":{{"ref":"{run.actor.ref}","role":"operator"}},'
         '"after":{"listed":0,"listed_bytes":0,"new":0,"new_bytes":0,"superseded":0},'
         f'"clock":{{"source":"system"}},"collection":"{run.collection_ref}",'
-        f'"compressor":"{installation.spec.fingerprint}","event_id":"{row.event_id}",'
+        f'"compressor":"{installation.spec(COLLECTION).fingerprint}","event_id":"{row.event_id}",'
         f'"occurred_at":"2026-11-24T01:02:03.000004Z","run_id":"{run.id}","seq":1,'
         f'"software":"fwd2bot {fwd2bot_core.__version__}","type":"discovery.ended","v":1}}'
     )

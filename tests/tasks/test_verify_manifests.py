@@ -32,7 +32,7 @@ def installation(house: BuildHouse, photos: Photos) -> Installation:
 
 
 def pointer(house: Installation) -> str:
-    return pointer_path(COLLECTION, house.spec)
+    return pointer_path(COLLECTION, house.spec(COLLECTION))
 
 
 def problem(house: Installation) -> str:
