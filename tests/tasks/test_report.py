@@ -129,7 +129,7 @@ def test_the_headline_tells_the_last_night(page: Page, nights: tuple[Settings, N
         page.text.index(f"Night of {date.fromisoformat(last.night).day} ") : page.text.index("Night by night")
     ]
     assert f"Partly failed : {last.message}" in head
-    for fact in (last.run_id, last.compressor, "fwd2bot 0.", f"{last.ratio:.2f}", "Asia/Tokyo"):
+    for fact in (last.run_id, last.compressor, "fwd2bot 0.", f"{last.to_dict()['ratio']:.2f}", "Asia/Tokyo"):
         assert fact in head
     for label, value in (
         ("images compressed", 2),
