@@ -44,54 +44,35 @@ class Fidelity:
 
 
 def closeness(finding: Finding) -> float:
-    """1 less the mean distance along the answer."""
-    return 1.0 - float(np.mean(_distances(finding)))
+    """1 less the largest distance along the answer: one doubtful word among many is as bad as one alone."""
+    known = np.nan_to_num(
+        np.array(finding.distances, np.float64), nan=1.0
+    )  # a model that overflowed knows nothing
+    return 1.0 - float(np.clip(known, 0.0, 1.0).max())
 
 
-def weakest(finding: Finding) -> float:
-    """1 less the largest distance along the answer: one wrong word among many counts fully."""
-    return 1.0 - float(np.max(_distances(finding)))
-
-
-def _agreement(findings: Sequence[Finding]) -> float:
-    return float(np.mean([finding.agrees for finding in findings]))
-
-
-def _mean(findings: Sequence[Finding]) -> float:
-    return float(np.mean([closeness(finding) for finding in findings]))
-
-
-def _mean_weakest(findings: Sequence[Finding]) -> float:
-    return float(np.mean([weakest(finding) for finding in findings]))
-
-
-def _worst(findings: Sequence[Finding]) -> float:
-    return min(weakest(finding) for finding in findings)
+def of_probe(finding: Finding) -> float:
+    """One probe's fidelity: half for the same words, half for how close the two sides are in saying them."""
+    return (finding.agrees + closeness(finding)) / 2
 
 
 AGGREGATES: dict[str, Callable[[Sequence[Finding]], float]] = {
-    "agreement": _agreement,  # the share of probes answered with the same words
-    "mean": _mean,  # of the probes' closeness
-    "mean weakest": _mean_weakest,  # of each probe's least faithful word
-    "worst": _worst,  # the least faithful word of all probes
+    "both": lambda findings: float(np.mean([of_probe(finding) for finding in findings])),
+    "agreement": lambda findings: float(np.mean([finding.agrees for finding in findings])),
+    "closeness": lambda findings: float(np.mean([closeness(finding) for finding in findings])),
+    "worst": lambda findings: min(of_probe(finding) for finding in findings),
 }
-CHOSEN = "mean"  # the one that predicts lost answers best: tests/prove/fidelity_auroc.py
+CHOSEN = "both"  # which of them predicts lost answers best is measured by tests/prove/fidelity_auroc.py
 
 
 def judge(findings: Sequence[Finding]) -> Fidelity:
     """The score of one image over its probes, and the worst of them; ``ValueError`` without any."""
     if not findings:
         raise ValueError("no probe was asked, so nothing is known of the fidelity")
-    worst = int(np.argmin([weakest(finding) for finding in findings]))
+    worst = int(np.argmin([of_probe(finding) for finding in findings]))
     return Fidelity(AGGREGATES[CHOSEN](findings), worst)
 
 
 def probes_sha256(questions: Sequence[str]) -> str:
     """64 hex digits that stand for these probes in this order: scores of two sets do not compare."""
     return hashlib.sha256(json.dumps(list(questions)).encode()).hexdigest()
-
-
-def _distances(finding: Finding) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    """[N] in [0, 1]; what is no number, since a model overflowed, is as far away as can be."""
-    known = np.nan_to_num(np.array(finding.distances, np.float64), nan=1.0)
-    return np.clip(known, 0.0, 1.0)
