@@ -15,6 +15,7 @@ import torch
 from transformers import DynamicCache
 
 from fwd2bot_core.compressor.double_forward import DoubleForward
+from fwd2bot_core.compressor.families.visual import Image
 from fwd2bot_core.compressor.lvlm import Stage
 
 
@@ -28,21 +29,23 @@ class Compared:
 
 
 def compare(
-    net: DoubleForward, visual: torch.Tensor, states: torch.Tensor, asked: Sequence[list[int]], limit: int
+    net: DoubleForward, visual: Image, states: torch.Tensor, asked: Sequence[list[int]], limit: int
 ) -> list[list[Compared]]:
     """Each question ``asked`` (ids) of each image ``visual`` [B, T, d] and its tokens ``states`` [B, k, d]: [B][P].
 
     Forward passes, each over all B images at once: one over the visual tokens, which all questions share; then for
     each group of equally long questions one for each word of the longest answer (``limit`` at most; its end is a
     word) from the image, and a single one from the tokens. The tokens are never asked to speak: their likeliest
-    answer is the image's exactly if it is likeliest at every word of it.
+    answer is the image's exactly if it is likeliest at every word of it. A model that reads question and image both
+    ways cannot share the image's pass: it runs for each question.
     """
-    cache = DynamicCache(config=net.lvlm.base.config.text_config)
-    net.lvlm.hidden(Stage.BASE, net.question(visual, _nothing(visual)), cache=cache)
+    cache = net.lvlm.cache()
+    if not net.lvlm.reads_prompts_both_ways:
+        net.read(Stage.BASE, visual, _nothing(visual), cache=cache)
     found: list[list[Compared | None]] = [[None] * len(asked) for _ in range(len(visual))]
     for columns in _equally_long(asked):
         ids = torch.tensor([asked[column] for column in columns], device=visual.device)  # [Q, L]
-        group = _compare_group(net, copy.deepcopy(cache), states, ids, limit)
+        group = _compare_group(net, copy.deepcopy(cache), visual, states, ids, limit)
         for place, compared in enumerate(group):
             row, column = divmod(place, len(columns))
             found[row][columns[column]] = compared
@@ -50,12 +53,22 @@ def compare(
 
 
 def _compare_group(
-    net: DoubleForward, cache: DynamicCache, states: torch.Tensor, ids: torch.Tensor, limit: int
+    net: DoubleForward,
+    cache: DynamicCache,
+    visual: Image,
+    states: torch.Tensor,
+    ids: torch.Tensor,
+    limit: int,
 ) -> Iterator[Compared]:
     """Questions of one length: ids [Q, L], asked of each of the B images in ``cache``; B x Q results."""
-    cache.batch_repeat_interleave(len(ids))
     every = ids.repeat(len(states), 1)  # [B * Q, L]
-    said, seen = _listen(net, cache, net.lvlm.embed(every), limit)  # [B * Q, N], [B * Q, N, d]
+    if net.lvlm.reads_prompts_both_ways:
+        first = net.read(Stage.BASE, visual.repeat_interleave(len(ids), dim=0), every, cache=cache)
+    else:
+        cache.batch_repeat_interleave(len(ids))
+        options = net.lvlm.onward(visual, cache, every.shape[1])
+        first = net.lvlm.hidden(Stage.BASE, net.lvlm.embed(every), cache=cache, **options)
+    said, seen = _listen(net, cache, visual, first[:, -1], limit)  # [B * Q, N], [B * Q, N, d]
     tokens = net.question(states.repeat_interleave(len(ids), dim=0), every)
     spoken = torch.cat([tokens, net.lvlm.embed(said[:, :-1])], dim=1)
     stored = net.lvlm.hidden(Stage.ANSWER, spoken)[:, -said.shape[1] :]  # [B * Q, N, d]
@@ -67,20 +80,19 @@ def _compare_group(
 
 
 def _listen(
-    net: DoubleForward, cache: DynamicCache, step: torch.Tensor, limit: int
+    net: DoubleForward, cache: DynamicCache, visual: Image, state: torch.Tensor, limit: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The image's likeliest answers after ``step`` [R, L, d]: ids [R, N], and the states [R, N, d] that say them."""
-    eos = torch.tensor(sorted(net.lvlm.eos), device=step.device)
-    said, seen = [], []
-    done = torch.zeros(len(step), dtype=torch.bool, device=step.device)
-    for _ in range(limit):
-        seen.append(net.lvlm.hidden(Stage.BASE, step, cache=cache)[:, -1])  # [R, d]
+    """The image's likeliest answers from ``state`` [R, d] on: ids [R, N], and the states [R, N, d] that say them."""
+    eos = torch.tensor(sorted(net.lvlm.eos), device=state.device)
+    said, seen = [], [state]
+    done = torch.zeros(len(state), dtype=torch.bool, device=state.device)
+    while True:
         said.append(net.lvlm.logits(seen[-1]).argmax(-1))  # [R]
         done |= torch.isin(said[-1], eos)
-        if done.all():
-            break
-        step = net.lvlm.embed(said[-1][:, None])
-    return torch.stack(said, 1), torch.stack(seen, 1)
+        if done.all() or len(said) == limit:
+            return torch.stack(said, 1), torch.stack(seen, 1)
+        step, options = net.lvlm.embed(said[-1][:, None]), net.lvlm.onward(visual, cache, 1)
+        seen.append(net.lvlm.hidden(Stage.BASE, step, cache=cache, **options)[:, -1])  # [R, d]
 
 
 def _differences(
@@ -104,7 +116,7 @@ def distance(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
     return divergence.clamp(0, 1).sqrt()
 
 
-def _nothing(visual: torch.Tensor) -> torch.Tensor:
+def _nothing(visual: Image) -> torch.Tensor:
     return torch.empty(len(visual), 0, dtype=torch.long, device=visual.device)
 
 

@@ -18,9 +18,11 @@ from tokenizers import Tokenizer
 from fwd2bot_core.compressor import compare
 from fwd2bot_core.compressor.decode import DecodeLimits, decode
 from fwd2bot_core.compressor.double_forward import DoubleForward, pool
+from fwd2bot_core.compressor.families.eyes import alike, eye
+from fwd2bot_core.compressor.families.visual import Image, joined
 from fwd2bot_core.compressor.lvlm import Stage
 from fwd2bot_core.compressor.method import Method
-from fwd2bot_core.compressor.preprocess import cut, fit
+from fwd2bot_core.compressor.preprocess import cut
 from fwd2bot_core.compressor.probes import Probe
 from fwd2bot_core.compressor.protocol import Answer, CompressorSpec, Prepared, Summary
 from fwd2bot_core.compressor.view import BUNDLES_OWN, View
@@ -54,6 +56,7 @@ class Fwd2BotCompressor:
         self._fingerprint = fingerprint
         self._limits = limits or DecodeLimits()
         self._view = method.settled(view)
+        self._eye = eye(method, tokenizer, self._view.size)
         self._spec = method.spec(fingerprint, net.lvlm.width, view)
         self._k = self._spec.k // self._view.count  # of one crop
         if self._size != method.size:
@@ -70,14 +73,14 @@ class Fwd2BotCompressor:
         )
 
     def prepare(self, data: bytes) -> Prepared:
-        """Pixels [crops, 3, H, W] uint8 at the view's resolution; raises ``ImageRejected``.
+        """The pixels of every crop of the view, as the model's eye sees them; raises ``ImageRejected``.
 
         The file is decoded once, and never smaller than its finest crop needs.
         """
-        found = decode(data, self._limits, target=self._view.least(self._size))
-        crops = cut(found.image, self._view.crops)
-        pixels = np.stack([fit(crop, self._size, self.method.mean) for crop in crops])
-        return Prepared(pixels, found.width, found.height, found.format)
+        wanted = self._view.least(self._size) if self.method.processor is None else None
+        found = decode(data, self._limits, target=wanted)
+        looks = [self._eye.see(crop) for crop in cut(found.image, self._view.crops)]
+        return Prepared(self._eye.gather(looks), found.width, found.height, found.format)
 
     @torch.inference_mode()
     def compress(self, images: Sequence[Prepared]) -> Summary:
@@ -86,15 +89,19 @@ class Fwd2BotCompressor:
 
         ``pooled`` is the mean over the thumbnail's tokens where there is one, since it shows what a caption
         describes, else over all tokens. The same micro-batch gives the same bits. Another composition gives the
-        same numbers up to floating-point rounding, since kernels add in another order at another size.
+        same numbers up to floating-point rounding, since kernels add in another order at another size. Crops whose
+        tokens differ in number are batched apart, so that none is padded.
         """
-        if not images:
-            k, d = self._spec.k, self._spec.d
-            none = torch.empty(0, k, d, dtype=getattr(torch, self._spec.dtype))
-            return Summary(_to_numpy(none), np.empty((0, d), np.float32))
-        crops = self._pixels(images).split(len(images))
-        parts = [self.net.summarise(self.net.visual(part))[:, : self._k] for part in crops]
-        states = torch.cat(parts).reshape(len(images), self._spec.k, self._spec.d)  # [B, crops * k, d]
+        k, d = self._spec.k, self._spec.d
+        crops = [crop for image in images for crop in _crops(image)]
+        states = torch.empty(
+            len(crops), self._k, d, dtype=getattr(torch, self._spec.dtype), device=self._device
+        )
+        for rows in alike([crop.shape for crop in crops]):
+            for start in range(0, len(rows), len(images)):
+                some = rows[start : start + len(images)]
+                states[some] = self.net.summarise(self._visual([crops[row] for row in some]), self._k)
+        states = states.reshape(len(images), k, d)  # [B, crops * k, d]
         meant = states[:, : self._k] if self._view.thumbnail else states
         return Summary(_to_numpy(states), pool(meant).cpu().numpy())
 
@@ -110,7 +117,12 @@ class Fwd2BotCompressor:
     @torch.inference_mode()
     def answers_from_images(self, images: Sequence[Prepared], questions: Sequence[str]) -> list[Answer]:
         """What the unadapted model says from all visual tokens of all crops: what compression is measured against."""
-        return self._answers(Stage.BASE, self._seen(images), questions)
+        found: dict[int, Answer] = {}
+        for rows in _of_one_layout(images):
+            visual = self._seen([images[row] for row in rows])
+            said = self._answers(Stage.BASE, visual, [questions[row] for row in rows])
+            found |= dict(zip(rows, said, strict=True))
+        return [found[row] for row in range(len(images))]
 
     @torch.inference_mode()
     def compare(
@@ -123,22 +135,23 @@ class Fwd2BotCompressor:
         """
         asked = self._asked(questions)
         few = max(1, COMPARED // max(1, len(asked)))
-        found: list[list[Finding]] = []
-        for start in range(0, len(images), few):
-            rows = slice(start, start + few)
-            visual = self._seen(images[rows])
-            for row in compare.compare(
-                self.net, visual, self._states(tokens[rows]), asked, self.method.max_new_tokens
-            ):
-                pairs = zip(questions, row, strict=True)
-                found.append([Finding(q, self._text(c.ids), c.agrees, c.distances) for q, c in pairs])
-        return found
+        found: dict[int, list[Finding]] = {}
+        for alike_rows in _of_one_layout(images):
+            for start in range(0, len(alike_rows), few):
+                rows = alike_rows[start : start + few]
+                visual = self._seen([images[row] for row in rows])
+                states = self._states(tokens[rows])
+                compared = compare.compare(self.net, visual, states, asked, self.method.max_new_tokens)
+                for row, said in zip(rows, compared, strict=True):
+                    pairs = zip(questions, said, strict=True)
+                    found[row] = [Finding(q, self._text(c.ids), c.agrees, c.distances) for q, c in pairs]
+        return [found[row] for row in range(len(images))]
 
     @torch.inference_mode()
     def embed_text(self, text: str) -> npt.NDArray[np.float32]:
         """The text as an L2-normalised vector [d] in the space of ``Summary.pooled``."""
         ids = torch.tensor([[*self._opening(), *self._ids(text)]], device=self._device)
-        states = self.net.summarise_text(ids)[:, : self._k]
+        states = self.net.summarise_text(ids, k=self._k)
         vector: npt.NDArray[np.float32] = pool(states)[0].cpu().numpy()
         return vector
 
@@ -149,11 +162,9 @@ class Fwd2BotCompressor:
     def _opening(self) -> list[int]:
         return [] if self.net.lvlm.bos is None else [self.net.lvlm.bos]
 
-    def _pixels(self, images: Sequence[Prepared]) -> torch.Tensor:
-        """[B * crops, 3, H, W] uint8, image by image; one crop may come as [3, H, W]."""
-        stacked = np.stack([image.pixels for image in images])
-        crops = torch.from_numpy(stacked.reshape(-1, *stacked.shape[-3:]))
-        return crops.to(self._device, non_blocking=True)
+    def _visual(self, crops: Sequence[Any]) -> Image:
+        """What the language model reads of crops of one shape."""
+        return self.net.visual(self._eye.stack(crops).to(self._device, non_blocking=True))
 
     @property
     def _size(self) -> tuple[int, int]:
@@ -173,10 +184,9 @@ class Fwd2BotCompressor:
                 f"size at {own} and use tiles or regions for small things"
             ) from error
 
-    def _seen(self, images: Sequence[Prepared]) -> torch.Tensor:
-        """Visual tokens [B, crops * T, d] of each image, crop after crop."""
-        visual = self.net.visual(self._pixels(images))  # [B * crops, T, d]
-        return visual.reshape(len(images), -1, self._spec.d)
+    def _seen(self, images: Sequence[Prepared]) -> Image:
+        """Visual tokens [B, crops * T, d] of images of one layout, crop after crop."""
+        return joined([self._visual(crops) for crops in zip(*map(_crops, images), strict=True)])
 
     def _states(self, tokens: npt.NDArray[Any]) -> torch.Tensor:
         """Stored tokens [B, k, d] as the model's own numbers."""
@@ -205,7 +215,7 @@ class Fwd2BotCompressor:
         template = self.method.question_template.split("<image>")[1]
         return [self._ids(template.replace("{question}", question)) for question in questions]
 
-    def _answers(self, stage: Stage, image: torch.Tensor, questions: Sequence[str]) -> list[Answer]:
+    def _answers(self, stage: Stage, image: Image, questions: Sequence[str]) -> list[Answer]:
         asked = self._asked(questions)
         found: dict[int, Answer] = {}
         for rows in _equally_long(asked):
@@ -226,6 +236,17 @@ class Fwd2BotCompressor:
     def _text(self, ids: list[int]) -> str:
         text: str = self.tokenizer.decode(ids, skip_special_tokens=True)
         return text
+
+
+def _crops(image: Prepared) -> Sequence[Any]:
+    """The pixels of each crop; one crop may come as an array [3, H, W]."""
+    alone = isinstance(image.pixels, np.ndarray) and image.pixels.ndim == 3
+    return (image.pixels,) if alone else image.pixels
+
+
+def _of_one_layout(images: Sequence[Prepared]) -> list[list[int]]:
+    """Row numbers of images all of whose crops can lie in one batch."""
+    return alike([tuple(crop.shape for crop in _crops(image)) for image in images])
 
 
 def _equally_long(asked: Sequence[list[int]]) -> Iterator[list[int]]:

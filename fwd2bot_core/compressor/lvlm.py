@@ -1,11 +1,13 @@
-"""A ``transformers`` LLaVA-class model, seen as four plain functions.
+"""Any ``transformers`` image-text-to-text model, seen as a few plain functions.
 
-    visual   pixels [B, 3, H, W]               -> visual tokens [B, T, d], after the projector
+    visual   normalised pixels                 -> an image [B, T, d], after the projector (``families.visual``)
     embed    ids [B, L]                        -> embeddings [B, L, d]
+    present  head, image, tail                 -> embeddings [B, L, d] and what their family needs beside them
     hidden   stage, embeddings [B, L, d]       -> post-norm states [B, L, d]; the backbone only, no logits
     logits   states [..., d]                   -> [..., vocabulary]
 
-Knows how such a model is put together. Knows nothing of prompts, bottlenecks, tokenizers or files.
+Knows the stages and their views. Knows nothing of what differs between families (``families.seeing``), nor of prompts,
+bottlenecks, tokenizers or files.
 """
 
 from __future__ import annotations
@@ -15,10 +17,13 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import LlavaForConditionalGeneration
+from transformers import DynamicCache, PreTrainedModel
 
 from fwd2bot_core.compressor import adapters
-from fwd2bot_core.errors import CompressorError
+from fwd2bot_core.compressor.families import seeing
+from fwd2bot_core.compressor.families.eyes import PixelBatch
+from fwd2bot_core.compressor.families.seeing import Presented
+from fwd2bot_core.compressor.families.visual import Image, span, tokens_of
 
 
 class Stage(StrEnum):
@@ -32,16 +37,11 @@ class Stage(StrEnum):
 class Lvlm(nn.Module):
     """The model and its two adapted views. ``base`` keeps the unadapted model whole."""
 
-    def __init__(self, model: LlavaForConditionalGeneration, *, rank: int, alpha: float) -> None:
-        """Raises ``CompressorError`` for anything that is not a LLaVA-class model."""
+    def __init__(self, model: PreTrainedModel, *, rank: int, alpha: float) -> None:
+        """Raises ``CompressorError`` for anything that is not an image-text-to-text model."""
         super().__init__()
-        if not isinstance(model, LlavaForConditionalGeneration):
-            raise CompressorError(
-                f"{type(model).__name__} is not a LLaVA-class model: use one that transformers loads as "
-                "LlavaForConditionalGeneration"
-            )
+        language_model = seeing.language_model(model)
         self.base = model
-        language_model = model.model.language_model
         self.views = nn.ModuleDict(
             {
                 stage.value: adapters.view(language_model, rank=rank, alpha=alpha)
@@ -52,41 +52,75 @@ class Lvlm(nn.Module):
     @property
     def width(self) -> int:
         """d, the numbers of one token."""
-        return int(self.base.config.text_config.hidden_size)
+        return int(self._text.hidden_size)
 
     @property
     def bos(self) -> int | None:
         """The id that opens a sequence, where the model has one."""
-        token: int | None = self.base.config.text_config.bos_token_id
+        token: int | None = self._text.bos_token_id
         return token
 
     @property
     def eos(self) -> frozenset[int]:
         """The ids that end an answer."""
-        token = self.base.config.text_config.eos_token_id
+        token = self._text.eos_token_id
         return frozenset() if token is None else frozenset([token] if isinstance(token, int) else token)
 
-    def visual(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Visual tokens [B, T, d] of normalised ``pixels`` [B, 3, H, W]."""
-        tokens = self.base.model.get_image_features(pixel_values=pixels, return_dict=True).pooler_output
-        return torch.stack(tuple(tokens))
+    @property
+    def reads_prompts_both_ways(self) -> bool:
+        """Whether an image's tokens may look at the question after it, so that they are not the same for each."""
+        return seeing.reads_prompts_both_ways(self.base)
+
+    def visual(self, pixels: torch.Tensor | PixelBatch) -> Image:
+        """The image [B, T, d] of normalised ``pixels``: [B, 3, H, W], or what the family's eye stacked."""
+        return seeing.see(self.base, pixels)
 
     def embed(self, ids: torch.Tensor) -> torch.Tensor:
         """Embeddings [..., d] of token ids [...]."""
         embedded: torch.Tensor = self.base.get_input_embeddings()(ids)
         return embedded
 
+    def present(
+        self,
+        head: torch.Tensor,
+        image: Image,
+        tail: torch.Tensor,
+        *,
+        causal: int = 0,
+        cache: DynamicCache | None = None,
+    ) -> Presented:
+        """One sequence of ``head`` [H, d], the image and ``tail`` [B, L, d], whose last ``causal`` tokens follow one
+        another in every family; its options are for ``hidden``."""
+        return seeing.present(self.base, head, image, tail, causal=causal, cache=cache)
+
+    def onward(self, image: Image, cache: DynamicCache, length: int) -> dict[str, torch.Tensor]:
+        """Options for ``hidden`` of ``length`` more tokens after a sequence with ``image`` that is in ``cache``."""
+        left_out = tokens_of(image).shape[1] - span(image)
+        if not left_out:
+            return {}
+        start = cache.get_seq_length() - left_out
+        return {"position_ids": torch.arange(start, start + length, device=image.device)[None]}
+
+    def cache(self) -> DynamicCache:
+        """An empty one, as this model's layers want it."""
+        return DynamicCache(config=self._text)
+
     def hidden(self, stage: Stage, embeddings: torch.Tensor, **options: Any) -> torch.Tensor:
         """Post-norm last hidden states [B, L, d] under the adapters of ``stage``.
 
         ``options`` go to the language model as they are: attention_mask, position_ids, cache.
         """
-        model = self.base.model.language_model if stage is Stage.BASE else self.views[stage.value]
+        model = seeing.language_model(self.base) if stage is Stage.BASE else self.views[stage.value]
         options.setdefault("use_cache", "cache" in options)
         states: torch.Tensor = model(inputs_embeds=embeddings, **options).last_hidden_state
         return states
 
     def logits(self, states: torch.Tensor) -> torch.Tensor:
         """Scores [..., vocabulary] of the next token after each state [..., d]."""
-        scores: torch.Tensor = self.base.lm_head(states)
-        return scores
+        scores: torch.Tensor = self.base.get_output_embeddings()(states)
+        cap = getattr(self._text, "final_logit_softcapping", None)
+        return scores if cap is None else cap * torch.tanh(scores / cap)
+
+    @property
+    def _text(self) -> Any:
+        return self.base.config.get_text_config()

@@ -11,7 +11,7 @@ from typing import Any
 
 from fwd2bot_core.compressor.protocol import CompressorSpec
 from fwd2bot_core.compressor.view import BUNDLES_OWN, View, seen_through
-from fwd2bot_core.errors import BundleInvalid
+from fwd2bot_core.errors import BundleInvalid, UsageError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +33,9 @@ class Method:
     max_text_tokens: int = 512  # of a question or a text to search for
     demonstration_only: bool = False
     trained_k: tuple[int, ...] = ()  # shorter prefixes of the k tokens that it was trained for as well
+    processor: Mapping[str, Any] | None = (
+        None  # the model's own image processor, in place of size, mean and std
+    )
 
     def __post_init__(self) -> None:
         if self.dtype not in {"float32", "float16", "bfloat16"}:
@@ -49,6 +52,8 @@ class Method:
     @property
     def preprocessing(self) -> dict[str, Any]:
         """What happens to an image before the tower sees it, as ``CompressorSpec`` states it."""
+        if self.processor is not None:
+            return {"processor": dict(self.processor)}
         return {
             "size": list(self.size),
             "fit": "pad",  # the whole picture, its aspect kept, on a ground of the mean colour
@@ -58,8 +63,15 @@ class Method:
         }
 
     def settled(self, view: View) -> View:
-        """All of ``view`` said, as this bundle serves it; raises ``UsageError`` for a k that it cannot serve."""
-        return view.settled(k=self.k, size=self.size, trained=self.trained_k)
+        """All of ``view`` said, as this bundle serves it; raises ``UsageError`` for a k or size that it cannot
+        serve."""
+        if self.processor is not None and view.size is not None:
+            raise UsageError(
+                f"size is set, and {self.name} chooses the resolution by the picture itself: leave size out and use "
+                "tiles or regions for small things"
+            )
+        size = None if self.processor is not None else self.size
+        return view.settled(k=self.k, size=size, trained=self.trained_k)
 
     def spec(self, fingerprint: str, d: int, view: View = BUNDLES_OWN) -> CompressorSpec:
         """What every stored token says of its compressor: the bundle of that ``fingerprint`` and width ``d``, under
@@ -82,7 +94,10 @@ class Method:
         return {name: value for name, value in self.as_json().items() if name not in silent}
 
     def as_json(self) -> dict[str, Any]:
-        return asdict(self)
+        values = asdict(self)
+        if self.processor is None:
+            del values["processor"]
+        return values
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Method:

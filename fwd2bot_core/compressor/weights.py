@@ -11,7 +11,11 @@ from typing import Any
 import safetensors.torch
 import torch
 from tokenizers import Tokenizer
-from transformers import LlavaConfig, LlavaForConditionalGeneration
+from transformers import (
+    CONFIG_MAPPING,
+    MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING,
+    PreTrainedModel,
+)
 
 from fwd2bot_core.compressor.double_forward import DoubleForward, script
 from fwd2bot_core.compressor.method import Method
@@ -23,14 +27,10 @@ def assemble(
     method: Method, model: Mapping[str, Any], *, words: bytes, weights: bytes, adapters: bytes
 ) -> tuple[DoubleForward, Tokenizer]:
     """The model with its adapters, merged if the method says so, and its tokenizer."""
-    if model.get("model_type") != LlavaConfig.model_type:
-        raise CompressorError(
-            f"a model of type {model.get('model_type')!r} is not LLaVA-class: use another bundle"
-        )
     tokenizer = Tokenizer.from_str(words.decode())
     with torch.random.fork_rng(devices=[]):  # random weights are drawn and replaced: the caller's dice stay
-        lvlm = LlavaForConditionalGeneration(LlavaConfig.from_dict(dict(model)))
-        lvlm.to(getattr(torch, method.dtype)).load_state_dict(safetensors.torch.load(weights))
+        lvlm = _built(model, getattr(torch, method.dtype))
+        _pour(lvlm, safetensors.torch.load(weights))
         net = DoubleForward(lvlm, method, script(tokenizer, method))
     _fill(net.own_parameters(), safetensors.torch.load(adapters))
     net.requires_grad_(False)
@@ -44,9 +44,50 @@ def disassemble(net: DoubleForward) -> tuple[dict[str, Any], bytes, bytes]:
     base = net.lvlm.base
     drop = {"transformers_version", "_name_or_path", "dtype", "torch_dtype"}
     config = {key: value for key, value in base.config.to_dict().items() if key not in drop}
-    weights = {name: tensor.detach().contiguous() for name, tensor in base.state_dict().items()}
+    tied = _tied(base)
+    weights = {name: t.detach().contiguous() for name, t in base.state_dict().items() if name not in tied}
     adapters = {name: p.detach().contiguous() for name, p in net.own_parameters().items()}
     return config, safetensors.torch.save(weights), safetensors.torch.save(adapters)
+
+
+def cast(model: PreTrainedModel, dtype: torch.dtype) -> PreTrainedModel:
+    """The model with its weights in ``dtype``, in place; what is no weight, such as rotary frequencies, stays in full
+    precision, as transformers has it. (``Module.to`` would round that, too.)"""
+    kept = {id(tensor) for tensor in model.state_dict(keep_vars=True).values()}
+    for tensor in (*model.parameters(), *model.buffers()):
+        if id(tensor) in kept and tensor.is_floating_point():
+            tensor.data = tensor.data.to(dtype)
+    return model
+
+
+def _built(model: Mapping[str, Any], dtype: torch.dtype) -> PreTrainedModel:
+    """A model of transformers' own class for that configuration, never one of a bundle's code.
+
+    Made in ``dtype`` as transformers makes it: rotary frequencies and the like stay in full precision.
+    """
+    kind = model.get("model_type")
+    config_class = CONFIG_MAPPING[kind] if kind in CONFIG_MAPPING else None
+    if config_class not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING:
+        raise CompressorError(f"a model of type {kind!r} is no image-text-to-text model: use another bundle")
+    config = config_class.from_dict(dict(model))
+    return MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING[config_class]._from_config(config, dtype=dtype)
+
+
+def _pour(model: PreTrainedModel, found: Mapping[str, torch.Tensor]) -> None:
+    """Load all weights, strictly; tied ones are stored once."""
+    tied = {name: found[first] for name, first in _tied(model).items() if first in found}
+    model.load_state_dict({**tied, **found})
+
+
+def _tied(model: PreTrainedModel) -> dict[str, str]:
+    """Names of weights that are another one's very memory, with that other's name."""
+    first: dict[tuple[int, torch.Size], str] = {}
+    tied = {}
+    for name, tensor in model.state_dict().items():
+        owner = first.setdefault((tensor.data_ptr(), tensor.shape), name)
+        if owner != name and tensor.numel():
+            tied[name] = owner
+    return tied
 
 
 def _fill(own: Mapping[str, torch.nn.Parameter], found: Mapping[str, torch.Tensor]) -> None:

@@ -12,6 +12,7 @@ from PIL import Image
 from tokenizers import Tokenizer
 from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
 
+from fwd2bot_core.compressor import weights
 from fwd2bot_core.compressor.bundle import save_bundle
 from fwd2bot_core.compressor.double_forward import DoubleForward, script
 from fwd2bot_core.compressor.fwd2bot import Fwd2BotCompressor
@@ -54,7 +55,7 @@ def llava(seed: int = 0) -> LlavaForConditionalGeneration:
 def net(method: Method = METHOD, *, seed: int = 0, dtype: torch.dtype = torch.float32) -> DoubleForward:
     """Both stages' pairs are shaken, so that no adapter is a mere nothing."""
     tokenizer = design.tokenizer()
-    made = DoubleForward(llava(seed).to(dtype), method, script(tokenizer, method))
+    made = DoubleForward(weights.cast(llava(seed), dtype), method, script(tokenizer, method))
     generator = torch.Generator().manual_seed(seed + 1)
     with torch.no_grad():
         for parameter in made.own_parameters().values():

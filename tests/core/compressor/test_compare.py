@@ -36,7 +36,7 @@ def tokens(compressor, prepared):
 def the_long_way(compressor, image, stored, question):
     """Whole sequences, no cache, one image and one question, numpy's own logarithms."""
     net, ids = compressor.net, torch.tensor([compressor._asked([question])[0]])
-    visual, states = net.visual(compressor._pixels([image])), compressor._states(stored[None])
+    visual, states = compressor._seen([image]), compressor._states(stored[None])
     said, distances, agrees = [], [], True
     for _ in range(models.METHOD.max_new_tokens):
         whole = torch.cat([ids, torch.tensor([said], dtype=torch.long)], dim=1)
@@ -83,7 +83,7 @@ def test_a_model_whose_tokens_are_its_image_is_not_apart_from_itself(prepared):
         for parameter in compressor.net.own_parameters().values():
             parameter.zero_()
     with torch.inference_mode():
-        visual = compressor.net.visual(compressor._pixels(prepared))
+        visual = compressor._seen(prepared)
         rows = compare.compare(compressor.net, visual, visual, compressor._asked(QUESTIONS), 6)
     assert all(one.agrees for row in rows for one in row)
     assert max(d for row in rows for one in row for d in one.distances) < 2e-3
