@@ -162,6 +162,12 @@ class Fwd2BotCompressor:
     def _opening(self) -> list[int]:
         return [] if self.net.lvlm.bos is None else [self.net.lvlm.bos]
 
+    def stacks(self, images: Sequence[Prepared]) -> list[tuple[list[int], Any]]:
+        """What ``net.visual`` takes of images of one crop each: stacks of one shape, with their rows."""
+        crops = [_crops(image)[0] for image in images]
+        groups = alike([crop.shape for crop in crops])
+        return [(rows, self._eye.stack([crops[row] for row in rows]).to(self._device)) for rows in groups]
+
     def _visual(self, crops: Sequence[Any]) -> Image:
         """What the language model reads of crops of one shape."""
         return self.net.visual(self._eye.stack(crops).to(self._device, non_blocking=True))
