@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields
 from datetime import date, datetime
 
 from fwd2bot_core.errors import RejectReason
+from fwd2bot_core.tokens.fidelity import Fidelity
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,7 @@ class ImageFact:
     format: str | None  # "JPEG", "PNG", ...
     row: int | None  # its row in the shard
     reject: Reject | None
+    fidelity: Fidelity | None = None  # of its stored tokens; None: not known
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +93,7 @@ class StageSeconds:
     encode: float = 0.0
     write: float = 0.0
     wait: float = 0.0  # the forward loop waited for decoded images
+    fidelity: float = 0.0  # comparing what stored tokens and images say
 
     def __add__(self, other: StageSeconds) -> StageSeconds:
         return StageSeconds(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
@@ -132,3 +135,4 @@ class Receipt:
     bytes_in: int  # of image files read
     bytes_out: int  # of shard and segment written
     worker: str
+    probes: tuple[str, ...] = ()  # the questions that fidelity was judged by; none if it was not

@@ -14,13 +14,21 @@ from typing import Any
 from fwd2bot_core.audit.canonical import canonical, commitment, parse
 from fwd2bot_core.audit.merkle import leaf_hash, root
 from fwd2bot_core.errors import IntegrityError
+from fwd2bot_core.tokens.fidelity import probes_sha256
 from fwd2bot_core.work import Batch, ImageFact, Unit
 
-VERSION = 1
+VERSION = (
+    2  # since 2 a compressed image may have its fidelity; lines of version 1 are read and proven as ever
+)
+MILLION = 1_000_000  # an audit record holds no fractions
 
 
-def write_segment(batch: Batch, images: Sequence[ImageFact], shard_path: str | None) -> tuple[bytes, str]:
+def write_segment(
+    batch: Batch, images: Sequence[ImageFact], shard_path: str | None, probes: Sequence[str] = ()
+) -> tuple[bytes, str]:
     """The segment's bytes and its root (64 hex digits); one line a unit, in the batch's order.
+
+    ``probes`` are the questions that the images' fidelity was judged by.
 
     Raises ``ValueError`` unless ``images`` has exactly one fact for each unit of the batch.
     """
@@ -28,11 +36,15 @@ def write_segment(batch: Batch, images: Sequence[ImageFact], shard_path: str | N
     wanted = {unit.object_version_id for unit in batch.units}
     if len(images) != len(batch.units) or facts.keys() != wanted:
         raise ValueError(f"batch {batch.batch_id} has {len(batch.units)} units but {len(images)} facts")
-    lines = [canonical(_line(batch, unit, facts[unit.object_version_id], shard_path)) for unit in batch.units]
+    asked = probes_sha256(probes)
+    lines = [
+        canonical(_line(batch, unit, facts[unit.object_version_id], shard_path, asked))
+        for unit in batch.units
+    ]
     return b"".join(line + b"\n" for line in lines), root(map(leaf_hash, lines)).hex()
 
 
-def _line(batch: Batch, unit: Unit, fact: ImageFact, shard_path: str | None) -> dict[str, Any]:
+def _line(batch: Batch, unit: Unit, fact: ImageFact, shard_path: str | None, asked: str) -> dict[str, Any]:
     line: dict[str, Any] = {
         "v": VERSION,
         "batch_id": batch.batch_id,
@@ -45,6 +57,12 @@ def _line(batch: Batch, unit: Unit, fact: ImageFact, shard_path: str | None) -> 
         line["content"] = commitment(unit.salt, "sha256", fact.sha256)
     if fact.size is not None:
         line["size"] = fact.size
+    if fact.fidelity is not None:
+        line["fidelity"] = {
+            "millionths": round(fact.fidelity.score * MILLION),
+            "worst": fact.fidelity.worst,
+            "probes": asked,
+        }
     return line | _outcome(fact, shard_path)
 
 

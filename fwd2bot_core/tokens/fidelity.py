@@ -9,30 +9,30 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-
-import numpy as np
+from statistics import fmean
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One question put to an image and to its stored tokens."""
+    """One question put to an image and to its stored tokens.
+
+    ``distances`` has, for each token of the image's answer, its end included, the Jensen-Shannon distance (the square
+    root of the divergence with base-2 logarithms, in [0, 1]) between what the image and what the tokens would say
+    next, both having said the image's answer so far. Source: Jianhua Lin, "Divergence measures based on the Shannon
+    entropy", IEEE Transactions on Information Theory 37 (1991); its root is a metric.
+    """
 
     question: str
     answer: str  # from the image
     agrees: bool  # the tokens' own answer is the same, word for word
-    distances: tuple[float, ...]  # [N], see below; never empty
+    distances: tuple[float, ...]  # [N], never empty
 
     def __post_init__(self) -> None:
         if not self.distances:
             raise ValueError(f"{self.question!r} was compared at no position of its answer")
-
-
-# ``distances``: for each token of the image's answer, its end included, the Jensen-Shannon distance (the square root
-# of the divergence with base-2 logarithms, in [0, 1]) between what the image and what the tokens would say next, both
-# having said the image's answer so far. Jianhua Lin, "Divergence measures based on the Shannon entropy", IEEE
-# Transactions on Information Theory 37 (1991); the root is a metric.
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +45,9 @@ class Fidelity:
 
 def closeness(finding: Finding) -> float:
     """1 less the largest distance along the answer: one doubtful word among many is as bad as one alone."""
-    known = np.nan_to_num(
-        np.array(finding.distances, np.float64), nan=1.0
-    )  # a model that overflowed knows nothing
-    return 1.0 - float(np.clip(known, 0.0, 1.0).max())
+    if any(math.isnan(distance) for distance in finding.distances):
+        return 0.0  # a model that overflowed knows nothing
+    return 1.0 - min(max(finding.distances), 1.0)
 
 
 def of_probe(finding: Finding) -> float:
@@ -57,9 +56,9 @@ def of_probe(finding: Finding) -> float:
 
 
 AGGREGATES: dict[str, Callable[[Sequence[Finding]], float]] = {
-    "both": lambda findings: float(np.mean([of_probe(finding) for finding in findings])),
-    "agreement": lambda findings: float(np.mean([finding.agrees for finding in findings])),
-    "closeness": lambda findings: float(np.mean([closeness(finding) for finding in findings])),
+    "both": lambda findings: fmean(of_probe(finding) for finding in findings),
+    "agreement": lambda findings: fmean(finding.agrees for finding in findings),
+    "closeness": lambda findings: fmean(closeness(finding) for finding in findings),
     "worst": lambda findings: min(of_probe(finding) for finding in findings),
 }
 CHOSEN = "both"  # which of them predicts lost answers best is measured by tests/prove/fidelity_auroc.py
@@ -69,8 +68,8 @@ def judge(findings: Sequence[Finding]) -> Fidelity:
     """The score of one image over its probes, and the worst of them; ``ValueError`` without any."""
     if not findings:
         raise ValueError("no probe was asked, so nothing is known of the fidelity")
-    worst = int(np.argmin([of_probe(finding) for finding in findings]))
-    return Fidelity(AGGREGATES[CHOSEN](findings), worst)
+    each = [of_probe(finding) for finding in findings]
+    return Fidelity(AGGREGATES[CHOSEN](findings), each.index(min(each)))
 
 
 def probes_sha256(questions: Sequence[str]) -> str:

@@ -13,6 +13,7 @@ from fwd2bot_core.audit.canonical import commitment
 from fwd2bot_core.audit.merkle import leaf_hash, root
 from fwd2bot_core.audit.segment import read_segment, segment_path, verify_subroot, write_segment
 from fwd2bot_core.errors import IntegrityError, RejectReason
+from fwd2bot_core.tokens.fidelity import Fidelity, probes_sha256
 from fwd2bot_core.work import Batch, ImageFact, Reject, Unit, batch_id_of
 
 FINGERPRINT = "ab" * 32
@@ -41,7 +42,7 @@ IMAGES = [
 
 def test_one_line_an_image_in_the_order_of_the_batch() -> None:
     data, _ = write_segment(BATCH, IMAGES, SHARD)
-    common = {"v": 1, "batch_id": BATCH.batch_id, "night": "2026-11-24", "compressor": FINGERPRINT}
+    common = {"v": 2, "batch_id": BATCH.batch_id, "night": "2026-11-24", "compressor": FINGERPRINT}
     salts = [found.salt for found in UNITS]
     names = [
         {
@@ -70,6 +71,30 @@ def test_one_line_an_image_in_the_order_of_the_batch() -> None:
         },
         common | names[2] | {"outcome": "rejected", "reason": "vanished"},
     ]
+
+
+def test_fidelity_is_part_of_what_is_proven() -> None:
+    known = [replace(IMAGES[0], fidelity=Fidelity(0.98765432, 1)), *IMAGES[1:]]
+    probes = ("what is it ?", "is it whole ?")
+    data, subroot = write_segment(BATCH, known, SHARD, probes)
+    said = [line.get("fidelity") for line in read_segment(data)]
+    assert said == [{"millionths": 987654, "worst": 1, "probes": probes_sha256(probes)}, None, None]
+    assert b"whole" not in data
+    for other in (Fidelity(0.98765, 1), Fidelity(0.98765432, 0)):
+        assert (
+            write_segment(BATCH, [replace(known[0], fidelity=other), *IMAGES[1:]], SHARD, probes)[1]
+            != subroot
+        )
+    assert write_segment(BATCH, known, SHARD, probes[:1])[1] != subroot
+
+
+def test_a_segment_of_the_first_version_is_still_proven() -> None:
+    line = (
+        b'{"batch_id":"00","compressor":"ab","content":"01","identity":"02","night":"2026-11-24","outcome":'
+        b'"compressed","row":0,"shard":"tokens/a.parquet","size":1234,"unit":"03","v":1}'
+    )
+    verify_subroot(line + b"\n", "bca3b6fa811f7d2efd5f52350818a76ff2dae34715b946f18b39f680d94069f9")
+    assert read_segment(line + b"\n")[0]["v"] == 1
 
 
 def test_no_name_no_key_and_no_hash_stands_in_clear() -> None:
