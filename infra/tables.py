@@ -3,7 +3,9 @@
     collections 1--* object_versions *--1 contents          what there is, and what its bytes are
     runs 1--* batches 1--* work                              who does what; one claim an object version
     batches 1--1 shards 1--* summaries                       what was committed, and where each row is
+    probe_sets 1--* summaries                                what its fidelity was judged by
     failures                                                 what was not, and why
+    label_checks                                             answers from tokens against a person's labels
     leases                                                   which run may commit
     audit_head, audit_events, audit_segments, audit_values   what happened, to be proven
     installation                                             which archive belongs to this ledger
@@ -236,6 +238,34 @@ summaries = sa.Table(
     sa.Column("row", sa.Integer, nullable=False),
     sa.Column("source_bytes", sa.BigInteger, nullable=False),
     sa.Column("token_bytes", sa.Integer, nullable=False),
+    sa.Column("fidelity", sa.Float),  # null: not known, which is no reason to let an original go
+    sa.Column("worst_probe", sa.Integer),  # its place among the questions of the set
+    sa.Column("probe_set_id", sa.ForeignKey("probe_sets.id")),
+)
+
+probe_sets = sa.Table(
+    "probe_sets",
+    metadata,
+    sa.Column("id", _ID, primary_key=True),
+    sa.Column("sha256", sa.String(64), nullable=False, unique=True),  # ``tokens.fidelity.probes_sha256``
+    sa.Column("questions", sa.Text, nullable=False),  # JSON
+)
+
+label_checks = sa.Table(
+    "label_checks",
+    metadata,
+    sa.Column("id", _ID, primary_key=True),
+    _ref("collections.id"),
+    _ref("compressors.id"),
+    sa.Column("codec", sa.String(60), nullable=False),  # of the tokens that answered
+    sa.Column("labels_sha256", sa.String(64), nullable=False),  # of the file
+    sa.Column("questions", sa.Integer, nullable=False),
+    sa.Column("right_answers", sa.Integer, nullable=False),
+    sa.Column("kinds", sa.Text, nullable=False),  # JSON: kind -> [right, questions]
+    sa.Column("at_least", sa.Float),  # the accuracy that was asked for; null: none was
+    sa.Column("passed", sa.Boolean),
+    sa.Column("checked_at", UtcDateTime, nullable=False),
+    sa.Index(None, "collection_id", "compressor_id"),
 )
 
 failures = sa.Table(
