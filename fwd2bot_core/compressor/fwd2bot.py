@@ -106,7 +106,8 @@ class Fwd2BotCompressor:
         return Summary(_to_numpy(states), pool(meant).cpu().numpy())
 
     def answer(self, tokens: npt.NDArray[Any], question: str) -> Answer:
-        """Second pass over one image's ``tokens`` [k, d]; raises ``CompressorMismatch`` for other shapes."""
+        """Second pass over one image's ``tokens`` [k, d], all its crops' in order; raises ``CompressorMismatch`` for
+        other shapes."""
         return self.answers(tokens[None], [question])[0]
 
     @torch.inference_mode()
@@ -163,8 +164,9 @@ class Fwd2BotCompressor:
         return [] if self.net.lvlm.bos is None else [self.net.lvlm.bos]
 
     def stacks(self, images: Sequence[Prepared]) -> list[tuple[list[int], Any]]:
-        """What ``net.visual`` takes of images of one crop each: stacks of one shape, with their rows."""
-        crops = [_crops(image)[0] for image in images]
+        """What ``net.visual`` takes of every crop of ``images``: stacks of one shape, with the crops' numbers, which
+        count image by image."""
+        crops = [crop for image in images for crop in _crops(image)]
         groups = alike([crop.shape for crop in crops])
         return [(rows, self._eye.stack([crops[row] for row in rows]).to(self._device)) for rows in groups]
 

@@ -82,7 +82,10 @@ class View:
     """The settings of a look at photos; the default one is the bundle's own: the whole photo, once."""
 
     k: int | None = None  # summary tokens a crop; None = the bundle's
-    size: tuple[int, int] | None = None  # input resolution of a crop (width, height); None = the bundle's
+    size: tuple[int, int] | None = (
+        None  # input resolution of a crop (width, height); None = the bundle's, which may
+    )
+    # be one that a model family chooses by the picture
     thumbnail: bool = True
     tiles: tuple[int, int] = (1, 1)  # columns, rows; 1x1 is none
     overlap: float = 0.0  # of neighbouring tiles, as a share of a tile
@@ -185,7 +188,11 @@ def seen_through(own: CompressorSpec, bundles: View, view: View) -> CompressorSp
         own,
         fingerprint=sha256(canonical({"bundle": own.fingerprint, "view": said})),
         k=len(crops) * (view.k or own.k),
-        preprocessing={**own.preprocessing, "size": said["size"], "view": said | {"crops": crops}},
+        preprocessing={
+            **own.preprocessing,
+            **({} if view.size is None else {"size": said["size"]}),
+            "view": said | {"crops": crops},
+        },
     )
 
 
