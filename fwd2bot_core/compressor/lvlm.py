@@ -24,6 +24,7 @@ from fwd2bot_core.compressor.families import seeing
 from fwd2bot_core.compressor.families.eyes import PixelBatch
 from fwd2bot_core.compressor.families.seeing import Presented
 from fwd2bot_core.compressor.families.visual import Image, span, tokens_of
+from fwd2bot_core.compressor.last_layer import only_last
 
 
 class Stage(StrEnum):
@@ -105,15 +106,20 @@ class Lvlm(nn.Module):
         """An empty one, as this model's layers want it."""
         return DynamicCache(config=self._text)
 
-    def hidden(self, stage: Stage, embeddings: torch.Tensor, **options: Any) -> torch.Tensor:
-        """Post-norm last hidden states [B, L, d] under the adapters of ``stage``.
+    def hidden(
+        self, stage: Stage, embeddings: torch.Tensor, *, last: int | None = None, **options: Any
+    ) -> torch.Tensor:
+        """Post-norm last hidden states [B, L, d] under the adapters of ``stage``, or the ``last`` of them alone,
+        which is faster without gradients.
 
         ``options`` go to the language model as they are: attention_mask, position_ids, cache.
         """
         model = seeing.language_model(self.base) if stage is Stage.BASE else self.views[stage.value]
         options.setdefault("use_cache", "cache" in options)
-        states: torch.Tensor = model(inputs_embeds=embeddings, **options).last_hidden_state
-        return states
+        if last is None:
+            return model(inputs_embeds=embeddings, **options).last_hidden_state  # type: ignore[no-any-return]
+        with only_last(model, last, added=len(options.get("deepstack_visual_embeds") or ())):
+            return model(inputs_embeds=embeddings, **options).last_hidden_state[:, -last:]  # type: ignore[no-any-return]
 
     def logits(self, states: torch.Tensor) -> torch.Tensor:
         """Scores [..., vocabulary] of the next token after each state [..., d]."""
