@@ -83,9 +83,8 @@ class View:
 
     k: int | None = None  # summary tokens a crop; None = the bundle's
     size: tuple[int, int] | None = (
-        None  # input resolution of a crop (width, height); None = the bundle's, which may
+        None  # pixels of a crop for the model; None = the bundle's, or its family's own
     )
-    # be one that a model family chooses by the picture
     thumbnail: bool = True
     tiles: tuple[int, int] = (1, 1)  # columns, rows; 1x1 is none
     overlap: float = 0.0  # of neighbouring tiles, as a share of a tile
