@@ -143,7 +143,8 @@ def parse(values: dict[str, Any], folder: Path, name: str = "the configuration")
         raise SettingsError(f"{name}: {_first(error)}") from None
     data = found.data.model_copy(
         update={
-            key: [str(_at(folder, file)) for file in getattr(found.data, key)] for key in ("train", "validation")
+            key: [str(_at(folder, file)) for file in getattr(found.data, key)]
+            for key in ("train", "validation")
         }
     )
     inside = _at(folder, found.base)

@@ -39,10 +39,16 @@ class Item:
     """One image and all that is said of it."""
 
     path: Path
-    group: str  # the image's own name, where the data gives none
+    name: str  # as the data has it
+    named_group: str = ""
     questions: list[Question] = field(default_factory=list)
     captions: list[str] = field(default_factory=list)
     negatives: list[str] = field(default_factory=list)
+
+    @property
+    def group(self) -> str:
+        """Its own name, where the data gives none."""
+        return self.named_group or self.name
 
 
 def read(files: Sequence[str], *, ignore: Sequence[str] = ()) -> list[Item]:
@@ -100,7 +106,9 @@ def _json_lines(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             except ValueError as error:
                 raise UsageError(f"{file.name}, row {number}: no JSON ({error})") from None
             if not isinstance(values, dict):
-                raise UsageError(f"{file.name}, row {number}: a row is an object with an image, not {line[:40]!r}")
+                raise UsageError(
+                    f"{file.name}, row {number}: a row is an object with an image, not {line[:40]!r}"
+                )
             yield number, values
 
 
@@ -141,7 +149,13 @@ def _add(items: dict[Path, Item], file: Path, where: str, values: dict[str, Any]
     if "question" not in values and "caption" not in values:
         raise UsageError(f"{where}: there is neither a question nor a caption")
     path = file.parent / values["image"]
-    item = items.setdefault(path, Item(path, str(values.get("group", values["image"]))))
+    item = items.setdefault(path, Item(path, values["image"]))
+    group = values.get("group", item.named_group)
+    if item.named_group not in ("", group):
+        raise UsageError(
+            f"{where}: group is {group!r}, and {item.named_group!r} in an earlier row of this image"
+        )
+    item.named_group = group
     if "question" in values:
         kind = values.get("kind", DEFAULT_KIND)
         item.questions.append(Question(values["question"], values["answer"], kind, where))

@@ -31,7 +31,14 @@ class Drawer:
     """Draws the steps. ``batch`` images are asked; with more that have captions, ``compared`` are told apart."""
 
     def __init__(
-        self, items: Sequence[Item], *, batch: int, compared: int, questions: int, lengths: Sequence[int], seed: int
+        self,
+        items: Sequence[Item],
+        *,
+        batch: int,
+        compared: int,
+        questions: int,
+        lengths: Sequence[int],
+        seed: int,
     ) -> None:
         self._items = items
         self._asked = [i for i, item in enumerate(items) if item.questions] if batch else []
@@ -53,7 +60,9 @@ class Drawer:
         missing = max(0, size * self._compared - captioned)
         return asked, self._walk(TOLD_APART, self._told, step, missing, frozenset(asked))
 
-    def _walk(self, stream: int, among: Sequence[int], step: int, count: int, but: frozenset[int]) -> list[int]:
+    def _walk(
+        self, stream: int, among: Sequence[int], step: int, count: int, but: frozenset[int]
+    ) -> list[int]:
         """The next ``count`` different ones of a shuffled, endless round; fewer where there are no more."""
         found: dict[int, None] = {}
         for position in range(step * count, step * count + 2 * len(among)):
@@ -72,7 +81,9 @@ class Drawer:
         questions = tuple(item.questions[i] for i in rng.permutation(len(item.questions))[:count])
         lengths = tuple(self._lengths[i] for i in rng.integers(len(self._lengths), size=count))
         told = item.captions and self._compared
-        return Drawn(item, questions, lengths, item.captions[int(rng.integers(len(item.captions)))] if told else None)
+        return Drawn(
+            item, questions, lengths, item.captions[int(rng.integers(len(item.captions)))] if told else None
+        )
 
 
 def _part(count: int, rank: int, size: int) -> Iterator[int]:

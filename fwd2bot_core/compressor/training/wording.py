@@ -38,12 +38,20 @@ class Told:
 
 class Wording:
     def __init__(
-        self, tokenizer: Tokenizer, method: Method, *, bos: int | None, eos: Iterable[int], caption_tokens: int
+        self,
+        tokenizer: Tokenizer,
+        method: Method,
+        *,
+        bos: int | None,
+        eos: Iterable[int],
+        caption_tokens: int,
     ) -> None:
         """Raises ``UsageError`` for a model that does not say how an answer ends."""
         ends = sorted(eos)
         if not ends:
-            raise UsageError("the base model names no end-of-sequence token, so no answer could end: use another")
+            raise UsageError(
+                "the base model names no end-of-sequence token, so no answer could end: use another"
+            )
         self._tokenizer, self._method = tokenizer, method
         self._opening = [] if bos is None else [bos]
         self._end = ends[0]
