@@ -227,10 +227,18 @@ def explain_settings(given: Path | None = None) -> list[tuple[str, str, str]]:
     layers = [(source, dict(_leaves(layer))) for source, layer in _layers(file)]
     rows = []
     for name, value in _leaves(_in_force(load_settings(given))):
-        source = next((source for source, leaves in layers if name in leaves), "default")
+        source = next((source for source, leaves in layers if name in leaves), _inherited(name, layers))
         shown = "" if value is None else masked(str(value))
         rows.append((name, shown, source))
     return rows
+
+
+def _inherited(name: str, layers: list[tuple[str, dict[str, Any]]]) -> str:
+    """Where a setting comes from that no source names: a collection's view takes over the compressor's."""
+    general, _, setting = name.rpartition(".view.")
+    taken = f"compressor.view.{setting}"
+    named = general.startswith("collections.") and any(taken in leaves for _, leaves in layers)
+    return "compressor.view" if named else "default"
 
 
 def _in_force(settings: Settings) -> dict[str, Any]:

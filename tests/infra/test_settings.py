@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from fwd2bot_core.compressor.view import View
 from fwd2bot_core.errors import SettingsError
 from infra.database import open_ledger
 from infra.settings import Settings, explain_settings, load_settings
@@ -288,3 +289,60 @@ def test_a_collection_is_found_by_name_or_by_being_the_only_one() -> None:
         two.collection("c")
     with pytest.raises(SettingsError, match="known: none"):
         Settings().collection(None)
+
+
+LINES = """
+[compressor.view]
+tiles = [2, 2]
+overlap = 0.1
+[collections.line-1]
+originals = "a"
+[collections.line-1.view]
+tiles = [3, 3]
+k = 2
+regions = { weld = [0.5, 0.5, 0.25, 0.25], seam = [0.0, 0.0, 1.0, 0.1] }
+[collections.line-2]
+originals = "b"
+"""
+
+
+def test_a_collection_has_the_view_of_the_compressor_but_for_what_it_says_itself(toml: WriteToml) -> None:
+    settings = load_settings(toml(LINES))
+    first, second = settings.view("line-1"), settings.view("line-2")
+    assert (first.k, first.tiles, first.overlap) == (2, (3, 3), 0.1)
+    assert [(r.name, r.left, r.height) for r in first.regions] == [("weld", 0.5, 0.25), ("seam", 0.0, 0.1)]
+    assert second == View(tiles=(2, 2), overlap=0.1)
+    assert settings.view("only-in-the-ledger") == second
+    assert load_settings(toml("[collections.a]\noriginals = 'x'\n")).view("a") == View()
+
+
+def test_the_views_in_force_are_shown_with_their_source(
+    toml: WriteToml, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = toml(LINES)
+    monkeypatch.setenv("FWD2BOT_COLLECTIONS__line-2__VIEW__SIZE", "[96, 64]")
+    assert source_of(file, "compressor.view.tiles") == ("[2, 2]", str(file))
+    assert source_of(file, "collections.line-1.view.tiles") == ("[3, 3]", str(file))
+    assert source_of(file, "collections.line-1.view.regions.weld") == ("[0.5, 0.5, 0.25, 0.25]", str(file))
+    assert source_of(file, "collections.line-2.view.tiles") == ("[2, 2]", "compressor.view")
+    assert source_of(file, "collections.line-2.view.size") == ("[96, 64]", "environment")
+    assert source_of(file, "collections.line-2.view.k") == ("", "default")
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("tiles = [9, 9]", "collections.a.view (with compressor.view): 82 crops a photo"),
+        ("thumbnail = false", "collections.a.view (with compressor.view): nothing of a photo would be seen"),
+        ("regions = { weld = [0.5, 0.5, 0.6, 0.1] }", "region weld: it reaches outside the photo"),
+        ("regions = { weld = [0.5, 0.5, 0.6] }", "collections.a.view.regions.weld"),
+        ("tiles = [3]", "collections.a.view.tiles"),
+        ("k = 0", "collections.a.view.k"),
+        ("tiels = [3, 3]", "collections.a.view.tiels"),
+    ],
+)
+def test_a_view_that_cannot_be_names_its_collection(toml: WriteToml, text: str, says: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load_settings(toml(f"[collections.a]\noriginals = 'x'\n[collections.a.view]\n{text}\n"))
+    assert says in str(caught.value)
+    assert "\n" not in str(caught.value)
