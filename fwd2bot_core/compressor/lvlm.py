@@ -45,7 +45,7 @@ class Lvlm(nn.Module):
         self.base = model
         self.views = nn.ModuleDict(
             {
-                stage.value: adapters.view(language_model, rank=rank, alpha=alpha)
+                stage.value: seeing.one_after_the_other(adapters.view(language_model, rank=rank, alpha=alpha))
                 for stage in (Stage.COMPRESS, Stage.ANSWER)
             }
         )

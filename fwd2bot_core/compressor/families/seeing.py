@@ -44,6 +44,18 @@ def language_model(model: PreTrainedModel) -> nn.Module:
     return found  # type: ignore[no-any-return]
 
 
+def one_after_the_other(view: nn.Module) -> nn.Module:
+    """A view whose tokens see no later ones unless a mask says so, changed in place.
+
+    PaliGemma's language model is told otherwise: without a mask, which its own forward always brings, all tokens
+    would see all, and a summary token those after it.
+    """
+    for module in view.modules():
+        if getattr(module, "is_causal", None) is False:
+            module.is_causal = True  # type: ignore[assignment]
+    return view
+
+
 def reads_images_both_ways(model: PreTrainedModel) -> bool:
     """Whether image tokens may look at later ones: such a model makes masks of its own."""
     return hasattr(type(model), "create_masks_for_generate")

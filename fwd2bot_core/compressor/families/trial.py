@@ -28,19 +28,20 @@ def difference(
     head, tail = (embed(torch.tensor(list(ids), dtype=torch.long, device=device)) for ids in (before, after))
     posed = seeing.present(model, head, image, tail.expand(len(image), -1, -1))
     ours = seeing.language_model(model)(inputs_embeds=posed.embeddings, use_cache=False, **posed.options)
-    theirs = _own(model, pixels, image, before, after)
+    given = inputs(model, pixels, image, before, after)
+    theirs = model.model(use_cache=False, **given).last_hidden_state
     gap = (ours.last_hidden_state - theirs)[:, -len(after) :].abs().max() / theirs.abs().max()
     return float(gap)
 
 
-def _own(
+def inputs(
     model: PreTrainedModel,
     pixels: torch.Tensor | PixelBatch,
     image: Image,
     before: Sequence[int],
     after: Sequence[int],
-) -> torch.Tensor:
-    """[B, L, d] of the model's own forward over ids with placeholders."""
+) -> dict[str, torch.Tensor]:
+    """What the model's own forward takes: ids [B, L] with placeholders where ``image`` has tokens, and the pixels."""
     batch = (
         pixels if isinstance(pixels, PixelBatch) else PixelBatch({"pixel_values": pixels}, (), len(pixels))
     )
@@ -54,11 +55,9 @@ def _own(
     ids = torch.tensor([[*before, *places, *after]] * batch.count, device=image.device)
     shown = (ids == mark).long()
     known = inspect.signature(model.model.forward).parameters
-    given = {
+    more = {
         **{name: value for name, value in batch.values.items() if name != "batch_num_images"},
         "mm_token_type_ids": shown,
         "token_type_ids": torch.zeros_like(ids) if seeing.reads_prompts_both_ways(model) else shown,
     }
-    given = {name: value for name, value in given.items() if name in known}
-    found: torch.Tensor = model.model(input_ids=ids, use_cache=False, **given).last_hidden_state
-    return found
+    return {"input_ids": ids} | {name: value for name, value in more.items() if name in known}
