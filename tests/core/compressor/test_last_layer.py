@@ -101,6 +101,19 @@ def test_a_caller_that_keeps_a_cache_of_its_own_gets_it_filled() -> None:
     assert states.shape[1] == cache.get_seq_length(2) == LENGTH
 
 
+@pytest.mark.parametrize("how", ["wrapped", "in place"])
+def test_a_compiled_decoder_runs_whole(how: str) -> None:
+    model = decoder(DECODERS["llama"])
+    if how == "in place":
+        model.compile(backend="eager")
+    found = torch.compile(model, backend="eager") if how == "wrapped" else model
+    with torch.inference_mode():
+        with only_last(found, K):
+            first = found(inputs_embeds=sequence()).last_hidden_state
+        then = found(inputs_embeds=sequence()).last_hidden_state
+    assert first.shape == then.shape == (2, LENGTH, 16)
+
+
 class Unforeseen(nn.Module):
     """A decoder whose layers are given one more tensor with a place for each position."""
 
