@@ -25,7 +25,8 @@ from pydantic_settings import (
 )
 from pydantic_settings.exceptions import SettingsError as UnreadableVariable
 
-from fwd2bot_core.compressor.view import Region, View
+from fwd2bot_core.compressor.view import View
+from fwd2bot_core.compressor.view_settings import ViewSettings
 from fwd2bot_core.errors import SettingsError, UsageError
 from infra.objects import S3Options
 from infra.setting_types import Bundle, CollectionName, Cron, LedgerUrl, Location, Memory, Zone, base, masked
@@ -51,21 +52,6 @@ class ArchiveSettings(Section):
         "ledger.sqlite", validate_default=True, repr=False, description="SQL database URL or path"
     )
     s3: S3Options = Field(default_factory=S3Options, description="how the store is reached, if s3://")
-
-
-class ViewSettings(Section):
-    """How photos are looked at; what a collection does not say is as ``[compressor.view]`` has it."""
-
-    k: int | None = Field(None, ge=1, description="summary tokens a crop; the bundle's if not given")
-    size: tuple[int, int] | None = Field(
-        None, description="width and height of a crop for the model, in pixels; the bundle's if not given"
-    )
-    thumbnail: bool = Field(True, description="the whole photo as the first crop")
-    tiles: tuple[int, int] = Field((1, 1), description="columns and rows of equal tiles; 1x1 is none")
-    overlap: float = Field(0.0, description="of neighbouring tiles, as a share of a tile")
-    regions: dict[str, tuple[float, float, float, float]] = Field(
-        {}, description="name = [left, top, width, height], shares of the upright photo"
-    )
 
 
 class CollectionSettings(Section):
@@ -181,9 +167,7 @@ class Settings(BaseSettings):
 
     def view(self, collection: str) -> View:
         """How photos of a collection are looked at; one that is in the ledger only has no settings of its own."""
-        said = self.view_settings(collection)
-        regions = tuple(Region(name, *box) for name, box in said.regions.items())
-        return View(**dict(said) | {"regions": regions})
+        return self.view_settings(collection).view()
 
     def view_settings(self, collection: str) -> ViewSettings:
         """Those of ``[compressor.view]`` with what ``[collections.NAME.view]`` says otherwise, name by name."""
