@@ -118,7 +118,8 @@ def compress_plan(house: Installation, run: Run, screen: Screen) -> float:
 def _summarise(
     house: Installation, run: Run, found: Discovery, plan: Plan, swept: Sweep, took: float, wall: float
 ) -> NightSummary:
-    counted: dict[str, Any] = count(house.ledger, run.id)
+    _, source = house.settings.collection(run.collection)
+    counted: dict[str, Any] = count(house.ledger, run.id, source.fidelity.threshold)
     return NightSummary(
         run_id=run.id,
         collection=run.collection,

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from fwd2bot_core.compressor.protocol import Answer
 from infra.lookup import Stored
+from infra.scores import Scores
 from tasks.estimate import Estimate
 from tasks.summary import NightSummary
 from tasks.units import duration, size, visible
@@ -68,9 +69,11 @@ def show_night(console: Console, summary: NightSummary) -> None:
         ("compressing / in all", f"{summary.compress_seconds:.1f} s / {summary.wall_seconds:.1f} s"),
         (
             "stages, summed over threads",
-            ", ".join(f"{k} {v:.1f} s" for k, v in summary.stage_seconds.items()),
+            ", ".join(f"{k} {v:.1f} s" for k, v in summary.stage_seconds.items() if v or k != "fidelity"),
         ),
     ]
+    if summary.fidelity is not None:
+        rows.append(("fidelity", told(summary.fidelity)))
     if summary.resumed_batches:
         rows.append(("batches resumed from a dead run", summary.resumed_batches))
     drawn = Table(show_header=False, box=None, padding=(0, 2))
@@ -91,6 +94,14 @@ def show_night(console: Console, summary: NightSummary) -> None:
             )
     for problem in summary.broken:
         console.print(f"[yellow]a batch is left for the next night:[/] {escape(visible(problem))}")
+
+
+def told(scores: Scores) -> str:
+    """Fidelity of many images in one line."""
+    return (
+        f"{scores.judged:,} judged: mean {scores.mean:.3f}, lowest {scores.lowest:.3f}, "
+        f"{scores.below:,} below {scores.threshold:g}"
+    )
 
 
 def show_plan(console: Console, plan: Estimate) -> None:
@@ -205,6 +216,11 @@ def show_life(console: Console, versions: list[dict[str, Any]]) -> None:
                 f"{s['token_bytes']:,} bytes in {s['path']} row {s['row']}, {s['committed_at']} by {s['run_id']}",
             )
             for s in version["summaries"]
+        ]
+        rows += [
+            ("fidelity", f"{s['fidelity']:.3f} over {s['probes']} probes, worst at {s['worst_probe']!r}")
+            for s in version["summaries"]
+            if s["fidelity"] is not None
         ]
         rows += [
             (

@@ -25,6 +25,7 @@ from infra.tables import (
     compressors,
     failures,
     object_versions,
+    probe_sets,
     runs,
     shards,
     summaries,
@@ -172,6 +173,9 @@ def _version_life(connection: sa.Connection, installation: Installation, row: sa
             shards.c.night,
             summaries.c.row,
             summaries.c.token_bytes,
+            summaries.c.fidelity,
+            summaries.c.worst_probe,
+            probe_sets.c.questions,
             compressors.c.name,
             compressors.c.fingerprint,
         )
@@ -179,6 +183,7 @@ def _version_life(connection: sa.Connection, installation: Installation, row: sa
         .join(summaries, summaries.c.object_version_id == object_versions.c.id)
         .join(shards, shards.c.id == summaries.c.shard_id)
         .join(compressors, compressors.c.id == summaries.c.compressor_id)
+        .outerjoin(probe_sets, probe_sets.c.id == summaries.c.probe_set_id)
         .where(mine)
         .order_by(shards.c.committed_at)
     ).all()
@@ -204,7 +209,7 @@ def _version_life(connection: sa.Connection, installation: Installation, row: sa
         "height": row.height,
         "format": row.format,
         "claims": [dict(claim._mapping) for claim in claims],
-        "summaries": [_plain(item._mapping) for item in made],
+        "summaries": [_plain(_judged(dict(item._mapping))) for item in made],
         "failures": [
             _plain({k: item._mapping[k] for k in ("run_id", "reason", "detail", "failed_at", "resolved_at")})
             for item in failed
@@ -213,6 +218,13 @@ def _version_life(connection: sa.Connection, installation: Installation, row: sa
             connection, installation, row, {claim.batch_id for claim in claims} | {f.batch_id for f in failed}
         ),
     }
+
+
+def _judged(summary: dict[str, Any]) -> dict[str, Any]:
+    """Fidelity, how many probes it was judged by, and the worst of them in words; all None where it is not known."""
+    questions, worst = summary.pop("questions"), summary["worst_probe"]
+    asked = json.loads(questions) if questions else None
+    return summary | {"worst_probe": asked[worst] if asked else None, "probes": len(asked) if asked else None}
 
 
 def _audit_facts(

@@ -70,10 +70,10 @@ class PastRun:
 
     @property
     def shares(self) -> dict[str, float]:
-        """Percent of ``worker_seconds``: the forward pass, waiting for images, and everything else."""
-        forward, wait = self.stage_seconds["forward"], self.stage_seconds["wait"]
-        whole = max(self.worker_seconds, forward + wait, 1e-9)
-        parts = {"forward": 100 * forward / whole, "wait": 100 * wait / whole}
+        """Percent of ``worker_seconds``: what the model's thread did, waiting for images included, and the rest."""
+        mine = {stage: self.stage_seconds[stage] for stage in ("forward", "fidelity", "wait")}
+        whole = max(self.worker_seconds, sum(mine.values()), 1e-9)
+        parts = {stage: 100 * seconds / whole for stage, seconds in mine.items()}
         return parts | {"rest": max(0.0, 100 - sum(parts.values()))}
 
 

@@ -14,6 +14,7 @@ from fwd2bot_core.compressor.decode import DecodeLimits
 from fwd2bot_core.compressor.loading import read_spec
 from fwd2bot_core.compressor.protocol import CompressorSpec
 from infra.database import Ledger, open_ledger
+from infra.judging import Probing
 from infra.objects import ObjectStore, open_store
 from infra.settings import Settings
 from infra.worker import WorkerConfig
@@ -66,6 +67,7 @@ class Installation:
             torch_threads=settings.execution.torch_threads,
             fetch_threads=settings.execution.fetch_threads,
             limits=DecodeLimits(max_pixels=settings.limits.max_pixels, max_bytes=settings.limits.max_bytes),
+            probing=Probing(source.fidelity.sample, source.fidelity.probes),
         )
 
 

@@ -29,7 +29,18 @@ from fwd2bot_core.compressor.view import View
 from fwd2bot_core.compressor.view_settings import ViewSettings
 from fwd2bot_core.errors import SettingsError, UsageError
 from infra.objects import S3Options
-from infra.setting_types import Bundle, CollectionName, Cron, LedgerUrl, Location, Memory, Zone, base, masked
+from infra.setting_types import (
+    Bundle,
+    CollectionName,
+    Cron,
+    LedgerUrl,
+    Location,
+    Memory,
+    Probe,
+    Zone,
+    base,
+    masked,
+)
 
 DEFAULT_FILE = "fwd2bot.toml"
 FILE_VARIABLE = "FWD2BOT_CONFIG"
@@ -54,6 +65,16 @@ class ArchiveSettings(Section):
     s3: S3Options = Field(default_factory=S3Options, description="how the store is reached, if s3://")
 
 
+class FidelitySettings(Section):
+    """How it is judged what stored tokens still say of a collection's photos; see docs/fidelity.md."""
+
+    sample: float = Field(
+        0.0, ge=0, le=1, description="share of images judged each night; costs several forward passes each"
+    )
+    threshold: float = Field(0.9, ge=0, le=1, description="a score below this is reported as low")
+    probes: tuple[Probe, ...] = Field((), description="questions to judge by; the bundle's if none are given")
+
+
 class CollectionSettings(Section):
     """One set of originals that belongs together: a line, a plant, a camera."""
 
@@ -61,6 +82,7 @@ class CollectionSettings(Section):
     prefix: str = Field("", description="only keys that start so")
     s3: S3Options = Field(default_factory=S3Options, description="how the store is reached, if s3://")
     view: ViewSettings = Field(ViewSettings(), description="how its photos are looked at, where it differs")
+    fidelity: FidelitySettings = Field(FidelitySettings(), description="how stored tokens are judged")
 
 
 class CompressorSettings(Section):

@@ -35,9 +35,11 @@ from fwd2bot_core.errors import (
     RejectReason,
 )
 from fwd2bot_core.tokens import codec
+from fwd2bot_core.tokens.fidelity import Fidelity
 from fwd2bot_core.tokens.shard import ShardRow, ShardWriter, shard_path
 from fwd2bot_core.work import Batch, ImageFact, Receipt, Reject, SegmentFact, ShardFact, StageSeconds
 from infra.crashpoints import reach
+from infra.judging import UNJUDGED, Probing, judged
 from infra.objects import ObjectStore, S3Options, open_store
 from infra.reading import Fetched, Source, fetch_all
 
@@ -59,6 +61,7 @@ class WorkerConfig:
     fetch_threads: int
     limits: DecodeLimits
     view: View = BUNDLES_OWN
+    probing: Probing = UNJUDGED
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,12 +139,15 @@ def compress_batch(batch: Batch, config: WorkerConfig) -> Receipt:
                 passed = _forward(tools.compressor, group, good)
             good = next((items[-1].prepared for items, it in passed if isinstance(it, Summary)), good)
             reach("worker.forward-done")
-            encoded.append(encoder.submit(_encode, writer, passed, facts, watch))
+            with watch("fidelity"):
+                known = _judge(tools.compressor, writer, passed, config.probing)
+            encoded.append(encoder.submit(_encode, writer, passed, known, facts, watch))
             while len(encoded) > 2:  # bounded memory when encoding is slower than the model
                 encoded.popleft().result()
         for pending in encoded:
             pending.result()
-    return _write(batch, tools, writer, facts, watch)
+    probes = config.probing.asked(tools.compressor)
+    return _write(batch, tools, writer, facts, probes, watch)
 
 
 def _groups(
@@ -195,9 +201,33 @@ def _pass_or_reject(compressor: Compressor, item: Fetched) -> Summary | Reject:
         return Reject(RejectReason.INTERNAL, f"the forward pass raised {type(error).__name__}: {error}")
 
 
+def _judge(
+    compressor: Compressor,
+    writer: ShardWriter,
+    passed: list[tuple[list[Fetched], Summary | Reject]],
+    probing: Probing,
+) -> dict[int, Fidelity]:
+    """Fidelity by object version, of what will be stored; on the model's thread, since the model is asked."""
+    known: dict[int, Fidelity] = {}
+    probes = probing.asked(compressor)
+    for items, result in passed if probes else ():
+        if isinstance(result, Reject):
+            continue
+        chosen = codec.finite_rows(result.tokens, writer.spec)
+        chosen &= [probing.chooses(item.unit) for item in items]
+        mine = [item for item, is_chosen in zip(items, chosen, strict=True) if is_chosen]
+        images = [item.prepared for item in mine if item.prepared is not None]
+        stored = codec.as_stored(result.tokens[chosen], writer.spec, writer.codec)
+        for item, fidelity in zip(mine, judged(compressor, images, stored, probes), strict=True):
+            if fidelity is not None:
+                known[item.unit.object_version_id] = fidelity
+    return known
+
+
 def _encode(
     writer: ShardWriter,
     passed: list[tuple[list[Fetched], Summary | Reject]],
+    known: dict[int, Fidelity],
     facts: dict[int, ImageFact],
     watch: _Stopwatch,
 ) -> None:
@@ -217,11 +247,17 @@ def _encode(
             kept = [item for item, finite in zip(items, good, strict=True) if finite]
             first = writer.append([_row(item) for item in kept], result.tokens[good], result.pooled[good])
             for row, item in enumerate(kept, start=first):
-                facts[item.unit.object_version_id] = _fact(item, row=row, reject=None)
+                fidelity = known.get(item.unit.object_version_id)
+                facts[item.unit.object_version_id] = _fact(item, row=row, reject=None, fidelity=fidelity)
 
 
 def _write(
-    batch: Batch, tools: _Tools, writer: ShardWriter, facts: dict[int, ImageFact], watch: _Stopwatch
+    batch: Batch,
+    tools: _Tools,
+    writer: ShardWriter,
+    facts: dict[int, ImageFact],
+    probes: tuple[str, ...],
+    watch: _Stopwatch,
 ) -> Receipt:
     """Shard first, then the audit segment that names it, then the receipt."""
     images = tuple(facts[unit.object_version_id] for unit in batch.units)
@@ -237,7 +273,7 @@ def _write(
             _create(tools.archive, shard.path, body)
         reach("worker.shard-written")
     with watch("write"):
-        data, segment = _segment(batch, images, shard)
+        data, segment = _segment(batch, images, shard, probes)
         _create(tools.archive, segment.path, data)
     reach("worker.segment-written")
     receipt = Receipt(
@@ -249,15 +285,16 @@ def _write(
         bytes_in=sum(image.size or 0 for image in images),
         bytes_out=segment.size + (shard.size if shard else 0),
         worker=_whoami(),
+        probes=probes,
     )
     reach("worker.receipt-ready")
     return receipt
 
 
 def _segment(
-    batch: Batch, images: tuple[ImageFact, ...], shard: ShardFact | None
+    batch: Batch, images: tuple[ImageFact, ...], shard: ShardFact | None, probes: tuple[str, ...]
 ) -> tuple[bytes, SegmentFact]:
-    data, subroot = write_segment(batch, images, shard.path if shard else None)
+    data, subroot = write_segment(batch, images, shard.path if shard else None, probes)
     digest = hashlib.sha256(data).hexdigest()
     path = segment_path(batch.night, batch.batch_id, digest)
     return data, SegmentFact(path, digest, len(data), len(images), subroot)
@@ -274,7 +311,9 @@ def _create(archive: ObjectStore, path: str, body: bytes) -> None:
             ) from None
 
 
-def _fact(item: Fetched, *, row: int | None, reject: Reject | None) -> ImageFact:
+def _fact(
+    item: Fetched, *, row: int | None, reject: Reject | None, fidelity: Fidelity | None = None
+) -> ImageFact:
     picture = item.prepared
     return ImageFact(
         object_version_id=item.unit.object_version_id,
@@ -285,6 +324,7 @@ def _fact(item: Fetched, *, row: int | None, reject: Reject | None) -> ImageFact
         format=picture.format if picture else None,
         row=row,
         reject=reject,
+        fidelity=fidelity,
     )
 
 

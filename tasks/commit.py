@@ -7,12 +7,14 @@ this run may still commit.
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict
 from typing import Any
 
 import sqlalchemy as sa
 
 from fwd2bot_core.errors import IntegrityError, RejectReason
+from fwd2bot_core.tokens.fidelity import probes_sha256
 from fwd2bot_core.work import Batch, ImageFact, Receipt, Reject, SegmentFact, ShardFact
 from infra import audit_log, leases
 from infra.crashpoints import reach
@@ -26,6 +28,7 @@ from infra.tables import (
     contents,
     failures,
     object_versions,
+    probe_sets,
     shards,
     summaries,
     work,
@@ -48,7 +51,7 @@ def commit(ledger: Ledger, archive: ObjectStore, run: Run, batch: Batch, receipt
             return  # committed already: this is the second receipt of a batch that ran twice
         _write_contents(connection, receipt)
         if receipt.shard is not None:
-            _write_shard(connection, run, batch, receipt)
+            _write_shard(connection, run, batch, receipt, _probe_set(connection, receipt.probes))
         _write_failures(connection, run, batch, receipt)
         seq = audit_log.append(connection, run.event("batch.committed", after=_proof(batch, receipt)))
         _write_segment(connection, seq, batch, receipt.segment)
@@ -157,7 +160,21 @@ def _write_contents(connection: sa.Connection, receipt: Receipt) -> None:
     )
 
 
-def _write_shard(connection: sa.Connection, run: Run, batch: Batch, receipt: Receipt) -> None:
+def _probe_set(connection: sa.Connection, probes: tuple[str, ...]) -> int | None:
+    """The ledger's number for these questions; None if there are none."""
+    if not probes:
+        return None
+    sha256 = probes_sha256(probes)
+    found = connection.execute(sa.select(probe_sets.c.id).where(probe_sets.c.sha256 == sha256)).scalar()
+    if found is None:
+        made = probe_sets.insert().values(sha256=sha256, questions=json.dumps(probes, ensure_ascii=False))
+        found = connection.execute(made.returning(probe_sets.c.id)).scalar_one()
+    return int(found)
+
+
+def _write_shard(
+    connection: sa.Connection, run: Run, batch: Batch, receipt: Receipt, probe_set: int | None
+) -> None:
     shard = receipt.shard
     assert shard is not None
     compressed = [image for image in receipt.images if image.row is not None]
@@ -187,6 +204,9 @@ def _write_shard(connection: sa.Connection, run: Run, batch: Batch, receipt: Rec
                 "row": image.row,
                 "source_bytes": image.size,
                 "token_bytes": run.spec.token_bytes,
+                "fidelity": image.fidelity.score if image.fidelity else None,
+                "worst_probe": image.fidelity.worst if image.fidelity else None,
+                "probe_set_id": probe_set if image.fidelity else None,
             }
             for image in compressed
         ],

@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import re
 import xml.etree.ElementTree as ET
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any, Literal
 
@@ -132,6 +132,24 @@ def ratio_per_night(nights: Sequence[Night]) -> str:
         return _svg(figure, "ratio", f"Ratio of originals to stored bytes, {_span(nights)}", f"{said}.")
 
 
+def fidelity(scores: Mapping[str, Any]) -> str:
+    """Bars: images by fidelity, in tenths, with the threshold."""
+    with matplotlib.rc_context(_RC):
+        figure, axes = _canvas()
+        axes.bar([(n + 0.5) / 10 for n in range(10)], scores["tenths"], 0.092, color=_STANDS_FOR["stored"])
+        axes.axvline(scores["threshold"], color=_STANDS_FOR["bad"], linewidth=1.4, linestyle=(0, (4, 3)))
+        axes.set_xlim(0, 1)
+        axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10], integer=True))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+        return _svg(
+            figure,
+            "fidelity",
+            "Images by fidelity",
+            f"{scores['judged']:,} images judged, mean {scores['mean']:.3f}, lowest {scores['lowest']:.3f}; "
+            f"{scores['below']:,} below the threshold of {scores['threshold']:g}.",
+        )
+
+
 def rejects_by_reason(rejects: Sequence[Rejects]) -> str:
     """Horizontal bars: images by reason, those that a later run compressed set apart."""
     with matplotlib.rc_context(_RC):
@@ -234,7 +252,7 @@ def _legend(axes: Axes) -> None:
     axes.legend(
         loc="lower left",
         bbox_to_anchor=(0, 1.0),
-        ncols=7,
+        ncols=8,
         borderaxespad=0.2,
         handlelength=1.1,
         columnspacing=1.2,

@@ -45,6 +45,11 @@ def markdown(summary: NightSummary) -> str:
         ),
         ("images a second", f"{summary.images_per_second:.1f}"),
     ]
+    if summary.fidelity is not None:
+        low = (
+            f"{summary.fidelity.below:,} of {summary.fidelity.judged:,} below {summary.fidelity.threshold:g}"
+        )
+        rows.append(("fidelity", f"mean {summary.fidelity.mean:.3f}, {low}"))
     lines = [f"# {summary.collection}, {summary.night}", "", "| | |", "|---|---|"]
     lines += [f"| {name} | {value} |" for name, value in rows]
     if summary.failures:
@@ -129,6 +134,8 @@ def _figures(past: History, zone: ZoneInfo) -> dict[str, Any]:
         "bytes": plots.bytes_per_night(past.nights),
         "ratio": plots.ratio_per_night(past.nights),
     }
+    if past.last and (scores := past.last.summary.get("fidelity")):
+        drawn["fidelity"] = plots.fidelity(scores)
     if past.rejects:
         drawn["rejects"] = plots.rejects_by_reason(past.rejects)
     if timed := _timed(past):

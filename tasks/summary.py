@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from fwd2bot_core.errors import ExitCode
 from fwd2bot_core.work import STAGES
 from infra.database import Ledger
+from infra.scores import Scores, scores
 from infra.tables import (
     BatchState,
     RunState,
@@ -67,6 +68,7 @@ class NightSummary:
     orphans_swept: int = 0
     orphans_kept: int = 0  # the store did not let them go
     open_failures: int = 0  # images of this collection that this or an earlier run could not compress
+    fidelity: Scores | None = None  # None: no image of this run was judged
 
     @property
     def state(self) -> RunState:
@@ -106,6 +108,9 @@ class NightSummary:
             parts.append(f"{self.failed:,} failed ({', '.join(f'{k} {v}' for k, v in self.reasons.items())})")
         if self.left:
             parts.append(f"{self.left:,} left for the next night")
+        if self.fidelity is not None and self.fidelity.below:
+            low = self.fidelity
+            parts.append(f"{low.below:,} of {low.judged:,} judged below fidelity {low.threshold:g}")
         return ", ".join(parts)
 
     def to_dict(self) -> dict[str, Any]:
@@ -127,11 +132,12 @@ class NightSummary:
         return json.dumps(kept | {"failures": [], "broken": []}, sort_keys=True)
 
 
-def count(ledger: Ledger, run_id: str) -> dict[str, Any]:
-    """The part of a run's summary that the ledger knows."""
+def count(ledger: Ledger, run_id: str, threshold: float) -> dict[str, Any]:
+    """The part of a run's summary that the ledger knows; fidelity below ``threshold`` is counted as low."""
     with ledger.read() as connection:
         return {
             **_committed(connection, run_id),
+            "fidelity": scores(connection, shards.c.run_id == run_id, threshold=threshold),
             **_failed(connection, run_id),
             "open_failures": _open_failures(connection, run_id),
             "left": connection.execute(

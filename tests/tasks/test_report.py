@@ -210,8 +210,8 @@ def test_time_is_explained(page: Page, nights: tuple[Settings, NightSummary]) ->
         )
     ]
     row = re.findall(rf"{nights[1].run_id} +1 +([\d. ]+)", table)[0].split()
-    assert row[1:7] == [f"{nights[1].stage_seconds[stage]:.2f}" for stage in plots.STAGES]
-    assert 98 <= sum(int(share) for share in row[7:10]) <= 102
+    assert row[1:8] == [f"{nights[1].stage_seconds[stage]:.2f}" for stage in plots.STAGES]
+    assert 98 <= sum(int(share) for share in row[8:12]) <= 102
 
 
 def test_every_run_and_total_is_listed(page: Page, house: Installation) -> None:

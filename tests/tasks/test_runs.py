@@ -189,7 +189,7 @@ def test_a_summary_is_counted_from_the_ledger(house: BuildHouse, photos: Photos)
     installation = house()
     run, _, found = planned(installation)
     receipts = committed(installation, run, found[:2])
-    said = count(installation.ledger, run.id)
+    said = count(installation.ledger, run.id, threshold=0.9)
     assert (said["compressed"], said["failed"], said["left"], said["shards"]) == (
         sum(r.shard.rows for r in receipts if r.shard),
         sum(image.reject is not None for r in receipts for image in r.images),
