@@ -5,7 +5,6 @@ Knows pictures with questions and captions, and the compressor's face. Knows not
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ import numpy.typing as npt
 
 from fwd2bot_core.compressor.fwd2bot import Fwd2BotCompressor
 from fwd2bot_core.compressor.protocol import Answer, Prepared
+from fwd2bot_core.compressor.scoring import same_words
 
 BATCH = 64
 
@@ -63,7 +63,7 @@ def accuracy(compressor: Fwd2BotCompressor, examples: Sequence[Example]) -> dict
 
 def right(answer: Answer, example: Example) -> bool:
     """Exactly the expected words, whatever the case and the space before punctuation."""
-    return _plain(answer.text) == _plain(example.answer)
+    return same_words(answer.text, example.answer)
 
 
 def recall_at_1(compressor: Fwd2BotCompressor, images: Sequence[Prepared], captions: Sequence[str]) -> float:
@@ -90,7 +90,3 @@ def _shares(rows: Sequence[tuple[str, bool, bool]], guesses: dict[str, int]) -> 
 def _commonest(answers: Iterable[str]) -> int:
     """How often the commonest one occurs."""
     return Counter(answers).most_common(1)[0][1]
-
-
-def _plain(text: str) -> str:
-    return re.sub(r"\s+([.,?!])", r"\1", text.lower().strip())

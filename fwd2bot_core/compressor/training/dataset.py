@@ -55,7 +55,7 @@ def read(files: Sequence[str], *, ignore: Sequence[str] = ()) -> list[Item]:
     """The images of all files in the order of their first rows; raises ``UsageError`` naming file and row."""
     items: dict[Path, Item] = {}
     for file in map(Path, files):
-        for row, values in _rows(file):
+        for row, values in rows_of(file):
             _add(items, file, f"{file.name}, row {row}", _known(values, ignore, f"{file.name}, row {row}"))
     missing = [item.path for item in items.values() if not item.path.is_file()]
     if missing:
@@ -87,8 +87,8 @@ def digest(files: Iterable[str]) -> str:
     return whole.hexdigest()
 
 
-def _rows(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Row numbers, from 1, and values without the empty ones."""
+def rows_of(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Row numbers, from 1, and values without the empty ones; raises ``UsageError`` for what is no such file."""
     if not file.is_file():
         raise UsageError(f"{file} does not exist: name a JSONL or Parquet file")
     rows = _parquet(file) if file.suffix == ".parquet" else _json_lines(file)
