@@ -22,8 +22,8 @@ Look = Callable[[Sequence[Prepared]], tuple[list[Any], list[int]]]
 class Chunk:
     """B images, Q questions about them and C captions of them."""
 
-    looks: Sequence[Any]  # what ``DoubleForward.visual`` takes: images of one shape each
-    order: torch.Tensor  # [B] where each image lies in the looks, one after the other
+    looks: Sequence[Any]  # what ``DoubleForward.visual`` takes: crops of one shape each
+    order: torch.Tensor  # [B * crops] where each crop of each image lies in the looks, one after the other
     owners: torch.Tensor  # [Q] whose question it is
     lengths: torch.Tensor  # [Q] of the prefix that it is answered from
     asked: Asked
@@ -42,7 +42,7 @@ class Cutter:
     """Makes chunks of ``size`` images (0: one chunk of all) on one device."""
 
     def __init__(self, look: Look, wording: Wording, *, size: int, device: torch.device) -> None:
-        """``look`` stacks images of equal shape and says where in the stacks each image went."""
+        """``look`` stacks the images' crops of equal shape and says where in the stacks each crop went."""
         self._look, self._wording, self._size, self._device = look, wording, size, device
 
     def cut(self, drawn: Sequence[Drawn], images: Sequence[Prepared]) -> list[Chunk]:

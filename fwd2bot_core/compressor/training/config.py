@@ -11,7 +11,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from fwd2bot_core.errors import SettingsError
+from fwd2bot_core.compressor.view_settings import ViewSettings
+from fwd2bot_core.errors import SettingsError, UsageError
 
 Positive = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -113,8 +114,20 @@ class TrainingConfig(_Section):
     demonstration_only: bool = False  # the bundle must never release an original
     data: Data
     method: MethodSettings = MethodSettings()
+    view: ViewSettings = ViewSettings()  # how images are looked at, in training as in the collections to come
     losses: Losses = Losses()
     training: Schedule
+
+    @field_validator("view")
+    @classmethod
+    def _can_be_seen(cls, view: ViewSettings) -> ViewSettings:
+        if view.k is not None:
+            raise ValueError("k is said in method.k")
+        try:
+            view.view()
+        except UsageError as error:
+            raise ValueError(str(error)) from None
+        return view
 
     @field_validator("output")
     @classmethod

@@ -5,18 +5,17 @@ Knows items with questions, and the compressor's face. Knows nothing of training
 
 from __future__ import annotations
 
-import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from fwd2bot_core.compressor.evaluation import Example, recall_at_1, right
 from fwd2bot_core.compressor.fwd2bot import Fwd2BotCompressor
 from fwd2bot_core.compressor.protocol import Prepared
+from fwd2bot_core.compressor.scoring import wilson
 from fwd2bot_core.compressor.training.dataset import Item
 from fwd2bot_core.compressor.training.images import Images
-from fwd2bot_core.compressor.view import View
 from fwd2bot_core.errors import UsageError
 
 BATCH = 32  # questions at once
@@ -49,7 +48,7 @@ def examine(
     ``chance``, which always gives the commonest answer.
     """
     method = compressor.method
-    serving = {k: compressor.at(View(k=k)) for k in (method.k, *method.trained_k)}
+    serving = {k: compressor.at(replace(compressor.view, k=k)) for k in (method.k, *method.trained_k)}
     kinds: dict[str, _Kind] = defaultdict(_Kind)
     total = min(limit, sum(len(item.questions) for item in items))
     done = 0
@@ -88,10 +87,10 @@ def _judged(
     asked = [example.question for example in batch]
     shown = [example.image for example in batch]
     said = {IMAGE: compressor.answers_from_images(shown, asked)}
-    tokens = compressor.compress(
-        shown
-    ).tokens  # [Q, k, d]; a shorter summary is the beginning of a longer one
-    said |= {str(k): one.answers(tokens[:, :k], asked) for k, one in serving.items()}
+    tokens = compressor.compress(shown).tokens  # [Q, crops * k, d]
+    for k, one in serving.items():  # a crop's shorter summary is the beginning of its longer one
+        crops = tokens.reshape(len(shown), compressor.view.count, -1, tokens.shape[-1])
+        said[str(k)] = one.answers(crops[:, :, :k].reshape(len(shown), one.spec.k, -1), asked)
     for row, example in enumerate(batch):
         yield [source for source, answers in said.items() if right(answers[row], example)]
 
@@ -108,14 +107,6 @@ def _row(kind: _Kind, lengths: Sequence[int]) -> dict[str, Any]:
 
 def _share(count: int, among: int) -> dict[str, Any]:
     return {"share": count / among, "interval": list(wilson(count, among))}
-
-
-def wilson(count: int, among: int, z: float = 1.96) -> tuple[float, float]:
-    """The 95 % interval of a share (Wilson 1927), which is right near 0 and 1, too."""
-    p, scale = count / among, 1 + z * z / among
-    middle = (p + z * z / (2 * among)) / scale
-    half = z * math.sqrt(p * (1 - p) / among + z * z / (4 * among * among)) / scale
-    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 def _search(serving: dict[int, Fwd2BotCompressor], items: Sequence[Item], images: Images) -> dict[str, Any]:

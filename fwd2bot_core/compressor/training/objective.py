@@ -25,6 +25,7 @@ from fwd2bot_core.compressor.lvlm import Stage
 from fwd2bot_core.compressor.training.chunks import Chunk
 from fwd2bot_core.compressor.training.team import ALONE, Team
 from fwd2bot_core.compressor.training.wording import Asked, Told
+from fwd2bot_core.compressor.view import BUNDLES_OWN, View
 
 COLDEST = 0.01  # the least temperature that may be learned: below it, float32 scores tell nothing apart
 
@@ -68,12 +69,13 @@ class Objective:
         weights: Weights,
         learn: Iterable[nn.Parameter] = (),
         see: bool = False,
+        view: View = BUNDLES_OWN,
         team: Team = ALONE,
     ) -> None:
-        """``lengths``: the prefixes of the summary tokens that are pooled. ``learn``: whose gradients a ``team``
-        sums. ``see``: whether what makes visual tokens is trained, too."""
+        """``lengths``: the prefixes of a crop's summary tokens that are pooled. ``learn``: whose gradients a ``team``
+        sums. ``see``: whether what makes visual tokens is trained, too. ``view``: the crops that an image has."""
         self._net, self._heat, self._lengths, self._weights = net, heat, tuple(lengths), weights
-        self._learn, self._see, self._team = list(learn), see, team
+        self._learn, self._see, self._view, self._team = list(learn), see, view, team
 
     def step(self, chunks: Sequence[Chunk], dice: int = 0) -> dict[str, torch.Tensor]:
         """The values of both losses, over the whole team; gradients are added to the parameters.
@@ -113,21 +115,22 @@ class Objective:
         return self._pooled(chunk, self._summaries(chunk))
 
     def _summaries(self, chunk: Chunk) -> torch.Tensor:
-        """Summary tokens [B, k, d] of a chunk's images, whatever their shapes."""
+        """Summary tokens [B, crops, k, d] of a chunk's images, whatever their shapes."""
         parts = []
         for look in chunk.looks:
             with torch.set_grad_enabled(self._see and torch.is_grad_enabled()):
                 visual = self._net.visual(look)
             parts.append(self._net.summarise(visual))
-        return torch.cat(parts)[chunk.order]
+        return torch.cat(parts)[chunk.order].unflatten(0, (-1, self._view.count))
 
     def _answers(self, asked: Asked, states: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-        """The loss of each answer (the mean over its words), summed: of ``states`` [Q, k, d], one row a question."""
+        """The losses of all answers (each the mean over its words), summed, from ``states`` [Q, crops, k, d]."""
         total = states.new_zeros((), dtype=torch.float32)
         for length in lengths.unique().tolist():
             rows = (lengths == length).nonzero()[:, 0]
             ids, labels = asked.ids[rows], asked.labels[rows]  # [R, L]
-            hidden = self._net.lvlm.hidden(Stage.ANSWER, self._net.question(states[rows, :length], ids))
+            tokens = states[rows, :, :length].flatten(1, 2)  # [R, crops * length, d]
+            hidden = self._net.lvlm.hidden(Stage.ANSWER, self._net.question(tokens, ids))
             said = labels != losses.IGNORE  # [R, L]
             logits = self._net.lvlm.logits(hidden[:, -ids.shape[1] :][said])  # [n, V]
             weights = (said / said.sum(1, keepdim=True))[said]  # [n], one answer's sum to one
@@ -140,16 +143,16 @@ class Objective:
         if not self._weights.contrast or not len(chunk.captioned):
             return Vectors(nothing, nothing, nothing)
         false = self._prefixes(self._told(chunk.negatives)) if len(chunk.negatives.ids) else nothing
-        return Vectors(
-            self._prefixes(states[chunk.captioned]), self._prefixes(self._told(chunk.captions)), false
-        )
+        meant = states[chunk.captioned, :1] if self._view.thumbnail else states[chunk.captioned]
+        return Vectors(self._prefixes(meant), self._prefixes(self._told(chunk.captions)), false)
 
     def _told(self, told: Told) -> torch.Tensor:
-        return self._net.summarise_text(told.ids, told.mask)
+        """[B, 1, k, d]: a text is seen whole."""
+        return self._net.summarise_text(told.ids, told.mask)[:, None]
 
     def _prefixes(self, states: torch.Tensor) -> torch.Tensor:
-        """[B, k, d] -> [B, N, d], one pooled vector a prefix length."""
-        return torch.stack([pool(states[:, :length]) for length in self._lengths], dim=1)
+        """[B, crops, k, d] -> [B, N, d], one pooled vector a prefix length."""
+        return torch.stack([pool(states[:, :, :length].flatten(1, 2)) for length in self._lengths], dim=1)
 
     def _contrast(
         self, vectors: Sequence[Vectors], chunks: Sequence[Chunk]

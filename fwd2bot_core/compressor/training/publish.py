@@ -46,7 +46,7 @@ def publish(
     bundle.add_files(partial, {bundle.PROBES: manifest.canonical({"probes": _probes(made, held_out)})})
     figures = {"fingerprint": made.spec.fingerprint, **about}
     if held_out:
-        figures |= examine(made, held_out, images, limit=limit, told=told)
+        figures |= examine(made.at(trained.view), held_out, images, limit=limit, told=told)
     documents = {
         "evaluation.json": manifest.canonical(figures),
         "loss.svg": curves.plot({trained.method.name: history}),

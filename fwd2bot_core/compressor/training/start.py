@@ -20,6 +20,7 @@ from fwd2bot_core.compressor.fwd2bot import Fwd2BotCompressor
 from fwd2bot_core.compressor.method import Method
 from fwd2bot_core.compressor.protocol import Prepared
 from fwd2bot_core.compressor.training.config import TrainingConfig
+from fwd2bot_core.compressor.weights import cast
 from fwd2bot_core.errors import CompressorError, SettingsError
 
 PROJECTORS = ("multi_modal_projector", "connector", "merger", "deepstack_merger_list")
@@ -28,15 +29,16 @@ UNFINISHED = "0" * 64  # the fingerprint of what is still being trained
 
 
 def begin(config: TrainingConfig, device: str) -> Fwd2BotCompressor:
-    """The compressor to train, on ``device``, with nothing merged; the same for the same settings.
+    """The compressor to train, on ``device``, with nothing merged, looking at images as ``config.view`` says; the same
+    for the same settings.
 
-    Raises ``SettingsError`` naming the setting that does not fit the base, ``CompressorError`` for a base that is
-    neither a bundle nor a model.
+    Raises ``SettingsError`` naming the setting that does not fit the base, ``UsageError`` for a view that it cannot
+    serve, ``CompressorError`` for a base that is neither a bundle nor a model.
     """
     torch.manual_seed(config.training.seed)
     made = _from_bundle(config) if is_bundle(config.base) else _from_model(config)
     made.net.requires_grad_(False).to(device)
-    return made
+    return made.at(config.view.view())
 
 
 def is_bundle(base: str) -> bool:
@@ -63,7 +65,7 @@ def _from_bundle(config: TrainingConfig) -> Fwd2BotCompressor:
             f"method.rank and method.alpha: the adapters of {config.base} have {base.method.rank} and "
             f"{base.method.alpha:g}; leave both out, or set method.fresh = true for new adapters"
         )
-    lvlm = base.net.lvlm.base.to(getattr(torch, method.dtype))
+    lvlm = cast(base.net.lvlm.base, getattr(torch, method.dtype))
     net = DoubleForward(lvlm, method, script(base.tokenizer, method))
     if not config.method.fresh:
         _continue(net, base.net)
@@ -114,7 +116,7 @@ def checkpoint_gradients(net: DoubleForward) -> None:
 
 
 def look(compressor: Fwd2BotCompressor, images: Sequence[Prepared]) -> tuple[list[Any], list[int]]:
-    """``images`` as stacks of equal shape, and where in the stacks, one after the other, each image lies."""
+    """Every crop of ``images`` in stacks of equal shape, and where in the stacks, one after the other, each lies."""
     stacks = compressor.stacks(images)
     rows = [row for group, _ in stacks for row in group]
     return [stack for _, stack in stacks], sorted(range(len(rows)), key=rows.__getitem__)

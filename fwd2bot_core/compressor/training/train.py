@@ -174,6 +174,7 @@ def _learn(bench: _Bench, screen: Screen) -> Progress:
         weights=Weights(losses.answers, losses.contrast),
         learn=[*learn.values(), *moved.values()],
         see=bool(moved),
+        view=bench.compressor.view,
         team=bench.team,
     )
     progress = run(
@@ -181,7 +182,9 @@ def _learn(bench: _Bench, screen: Screen) -> Progress:
         {**learn, **moved},
         _Steps(bench, objective),
         bench.config.output / STATE,
-        watcher=record.Several(record.Log(bench.config.output), screen) if bench.team.leads else Watcher(),
+        watcher=record.Several(record.Log(bench.config.output), screen)
+        if bench.team.leads
+        else record.Several(),
         own_backward=True,
         rates=dict.fromkeys(moved, training.projector_rate / training.rate),
         team=bench.team,
@@ -257,6 +260,7 @@ def _publish(bench: _Bench, progress: Progress, screen: Screen) -> Trained:
             "compared": training.compared * bench.team.size,
             "processes": bench.team.size,
             "learned": training.train,
+            "view": bench.compressor.view.as_json(),
             "losses": config.losses.model_dump(),
         },
         "data": _about_data(bench),

@@ -12,7 +12,6 @@ from fwd2bot_core.compressor.training import start
 from fwd2bot_core.compressor.training.objective import Heat, Objective, Weights
 from tests.core.compressor.training import worlds
 
-
 BOTH = Weights()
 
 
