@@ -27,9 +27,9 @@ _PLACES = {
 def only_last(model: nn.Module, k: int, *, added: int = 0) -> Iterator[None]:
     """Inside, the decoder ``model`` may give the last ``k`` states alone, the same as it would without.
 
-    ``added``: how many of its first layers have something added to the states that they give. Changes nothing while
-    gradients are recorded, so that training keeps the plain graph, nor in a compiled model, which does not look for
-    hooks again.
+    ``added``: how many of its first layers have something added to the states that they give. Changes nothing in
+    training, which keeps the plain graph and draws the same dropout with and without gradients, nor in a compiled
+    model, which does not look for hooks again.
     """
     layers = getattr(model, "layers", None)
     if not isinstance(layers, nn.ModuleList) or added >= len(layers) or _fixed(model):
@@ -48,7 +48,7 @@ def only_last(model: nn.Module, k: int, *, added: int = 0) -> Iterator[None]:
 
 def _fixed(model: nn.Module) -> bool:
     compiled = hasattr(model, "_orig_mod") or getattr(model, "_compiled_call_impl", None) is not None
-    return compiled or torch.compiler.is_compiling() or torch.is_grad_enabled()
+    return compiled or torch.compiler.is_compiling() or model.training or torch.is_grad_enabled()
 
 
 class _Stopped(Exception):
