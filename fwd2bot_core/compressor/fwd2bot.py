@@ -66,6 +66,11 @@ class Fwd2BotCompressor:
     def spec(self) -> CompressorSpec:
         return self._spec
 
+    @property
+    def view(self) -> View:
+        """How it looks at photos, all of it said."""
+        return self._view
+
     def at(self, view: View) -> Fwd2BotCompressor:
         """The same loaded model looking through another ``view``; raises ``UsageError`` if it cannot."""
         return Fwd2BotCompressor(
