@@ -213,7 +213,8 @@ def show_life(console: Console, versions: list[dict[str, Any]]) -> None:
         rows += [
             (
                 "summary tokens",
-                f"{s['token_bytes']:,} bytes in {s['path']} row {s['row']}, {s['committed_at']} by {s['run_id']}",
+                f"{s['token_bytes']:,} bytes ({s['codec']}) in {s['path']} row {s['row']}, "
+                f"{s['committed_at']} by {s['run_id']}",
             )
             for s in version["summaries"]
         ]

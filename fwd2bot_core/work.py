@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields
 from datetime import date, datetime
 
 from fwd2bot_core.errors import RejectReason
+from fwd2bot_core.tokens.codec_name import CodecName
 from fwd2bot_core.tokens.fidelity import Fidelity
 
 
@@ -110,6 +111,7 @@ class ShardFact:
     sha256: str  # of the whole file, 64 hex digits
     size: int  # bytes
     rows: int
+    codec: CodecName  # of its tokens
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,6 @@ import numpy.typing as npt
 import sqlalchemy as sa
 
 from fwd2bot_core.audit.segment import read_segment
-from fwd2bot_core.compressor.loading import load
 from fwd2bot_core.compressor.protocol import Answer
 from fwd2bot_core.tokens.shard import read_tokens
 from infra import leases
@@ -103,6 +102,8 @@ def _totals(connection: sa.Connection) -> list[dict[str, Any]]:
             committed.c.shards,
             committed.c.images,
             committed.c.token_bytes,
+            committed.c.collection_id,
+            committed.c.compressor_id,
             source.c.bytes.label("source_bytes"),
         )
         .select_from(committed)
@@ -117,13 +118,29 @@ def _totals(connection: sa.Connection) -> list[dict[str, Any]]:
         )
         .order_by(collections.c.name, compressors.c.id)
     )
+    codecs = _codecs(connection)
     return [
         {
             **{name: row._mapping[name] for name in ("collection", "compressor", "fingerprint")},
             **{name: int(row._mapping[name]) for name in ("shards", "images", "token_bytes", "source_bytes")},
+            "codecs": codecs[row.collection_id, row.compressor_id],
         }
         for row in rows
     ]
+
+
+def _codecs(connection: sa.Connection) -> dict[tuple[int, int], list[str]]:
+    """The codecs of each collection's and compressor's shards, the one last used first."""
+    place = (shards.c.collection_id, shards.c.compressor_id)
+    rows = connection.execute(
+        sa.select(*place, shards.c.codec)
+        .group_by(*place, shards.c.codec)
+        .order_by(sa.func.max(shards.c.id).desc())
+    )
+    found: dict[tuple[int, int], list[str]] = {}
+    for row in rows:
+        found.setdefault((row.collection_id, row.compressor_id), []).append(row.codec)
+    return found
 
 
 def _open_failures(connection: sa.Connection) -> list[dict[str, Any]]:
@@ -173,6 +190,7 @@ def _version_life(connection: sa.Connection, installation: Installation, row: sa
             shards.c.night,
             summaries.c.row,
             summaries.c.token_bytes,
+            shards.c.codec,
             summaries.c.fidelity,
             summaries.c.worst_probe,
             probe_sets.c.questions,
@@ -269,10 +287,4 @@ def ask(
     """Second pass: an answer from the stored tokens; the original is not touched."""
     stored = locate(installation, image, collection)
     numbers = tokens(installation, stored)
-    settings = installation.settings
-    compressor = load(
-        settings.compressor.bundle,
-        view=settings.view(stored.collection),
-        threads=settings.execution.torch_threads,
-    )
-    return stored, compressor.answer(numbers, question)
+    return stored, installation.compressor(stored.collection).answer(numbers, question)

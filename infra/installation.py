@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from fwd2bot_core.compressor.decode import DecodeLimits
-from fwd2bot_core.compressor.loading import read_spec
-from fwd2bot_core.compressor.protocol import CompressorSpec
+from fwd2bot_core.compressor.loading import load, read_spec
+from fwd2bot_core.compressor.protocol import Compressor, CompressorSpec
 from infra.database import Ledger, open_ledger
 from infra.judging import Probing
 from infra.objects import ObjectStore, open_store
@@ -47,6 +47,22 @@ class Installation:
     def _specs(self) -> dict[str, CompressorSpec]:
         return {}
 
+    def compressor(self, collection: str) -> Compressor:
+        """The same with its weights, loaded into this process."""
+        settings = self.settings
+        return load(
+            settings.compressor.bundle,
+            view=settings.view(collection),
+            threads=settings.execution.torch_threads,
+            limits=self.limits,
+        )
+
+    @property
+    def limits(self) -> DecodeLimits:
+        """What is too big to be decoded."""
+        limits = self.settings.limits
+        return DecodeLimits(max_pixels=limits.max_pixels, max_bytes=limits.max_bytes)
+
     def originals(self, collection: str) -> ObjectStore:
         """The store of one collection's photos."""
         _, settings = self.settings.collection(collection)
@@ -66,7 +82,8 @@ class Installation:
             micro_batch=settings.compressor.micro_batch,
             torch_threads=settings.execution.torch_threads,
             fetch_threads=settings.execution.fetch_threads,
-            limits=DecodeLimits(max_pixels=settings.limits.max_pixels, max_bytes=settings.limits.max_bytes),
+            limits=self.limits,
+            codec=source.codec,
             probing=Probing(source.fidelity.sample, source.fidelity.probes),
         )
 

@@ -28,6 +28,7 @@ from pydantic_settings.exceptions import SettingsError as UnreadableVariable
 from fwd2bot_core.compressor.view import View
 from fwd2bot_core.compressor.view_settings import ViewSettings
 from fwd2bot_core.errors import SettingsError, UsageError
+from fwd2bot_core.tokens.codec_name import CodecName
 from infra.objects import S3Options
 from infra.setting_types import (
     Bundle,
@@ -83,6 +84,9 @@ class CollectionSettings(Section):
     s3: S3Options = Field(default_factory=S3Options, description="how the store is reached, if s3://")
     view: ViewSettings = Field(ViewSettings(), description="how its photos are looked at, where it differs")
     fidelity: FidelitySettings = Field(FidelitySettings(), description="how stored tokens are judged")
+    codec: CodecName = Field(
+        "exact", description="how tokens are stored: exact, or rounded to int8, bits4, bits3 or bits2"
+    )
 
 
 class CompressorSettings(Section):

@@ -223,6 +223,7 @@ shards = sa.Table(
     sa.Column("sha256", sa.String(64), nullable=False),
     sa.Column("bytes", sa.BigInteger, nullable=False),
     sa.Column("rows", sa.Integer, nullable=False),
+    sa.Column("codec", sa.String(60), nullable=False, server_default="exact"),
     sa.Column("committed_at", UtcDateTime, nullable=False),
     sa.Index(None, "collection_id", "compressor_id"),
 )

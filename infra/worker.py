@@ -35,7 +35,9 @@ from fwd2bot_core.errors import (
     RejectReason,
 )
 from fwd2bot_core.tokens import codec
+from fwd2bot_core.tokens.codec_name import CodecName
 from fwd2bot_core.tokens.fidelity import Fidelity
+from fwd2bot_core.tokens.numbers import finite_rows
 from fwd2bot_core.tokens.shard import ShardRow, ShardWriter, shard_path
 from fwd2bot_core.work import Batch, ImageFact, Receipt, Reject, SegmentFact, ShardFact, StageSeconds
 from infra.crashpoints import reach
@@ -62,6 +64,7 @@ class WorkerConfig:
     limits: DecodeLimits
     view: View = BUNDLES_OWN
     probing: Probing = UNJUDGED
+    codec: CodecName = "exact"
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +127,7 @@ def compress_batch(batch: Batch, config: WorkerConfig) -> Receipt:
             f"batch {batch.batch_id} is for {batch.compressor[:12]}, not for {spec.short}"
         )
     watch = _Stopwatch()
-    writer = ShardWriter(spec, batch.units[0].collection)
+    writer = ShardWriter(spec, batch.units[0].collection, config.codec)
     facts: dict[int, ImageFact] = {}
     with (
         ThreadPoolExecutor(config.fetch_threads, thread_name_prefix="fetch") as readers,
@@ -213,7 +216,7 @@ def _judge(
     for items, result in passed if probes else ():
         if isinstance(result, Reject):
             continue
-        chosen = codec.finite_rows(result.tokens, writer.spec)
+        chosen = finite_rows(result.tokens, writer.spec)
         chosen &= [probing.chooses(item.unit) for item in items]
         mine = [item for item, is_chosen in zip(items, chosen, strict=True) if is_chosen]
         images = [item.prepared for item in mine if item.prepared is not None]
@@ -237,7 +240,7 @@ def _encode(
             if isinstance(result, Reject):
                 facts[items[0].unit.object_version_id] = _fact(items[0], row=None, reject=result)
                 continue
-            good = codec.finite_rows(result.tokens, writer.spec) & np.isfinite(result.pooled).all(axis=1)
+            good = finite_rows(result.tokens, writer.spec) & np.isfinite(result.pooled).all(axis=1)
             for item, finite in zip(items, good, strict=True):
                 if not finite:
                     reject = Reject(
@@ -267,7 +270,11 @@ def _write(
             body = writer.finish()
             digest = hashlib.sha256(body).hexdigest()
             shard = ShardFact(
-                shard_path(writer.spec, batch.night, batch.batch_id, digest), digest, len(body), writer.rows
+                shard_path(writer.spec, batch.night, batch.batch_id, digest),
+                digest,
+                len(body),
+                writer.rows,
+                writer.codec,
             )
         with watch("write"):
             _create(tools.archive, shard.path, body)

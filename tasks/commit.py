@@ -14,6 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from fwd2bot_core.errors import IntegrityError, RejectReason
+from fwd2bot_core.tokens.codec import row_bytes
 from fwd2bot_core.tokens.fidelity import probes_sha256
 from fwd2bot_core.work import Batch, ImageFact, Receipt, Reject, SegmentFact, ShardFact
 from infra import audit_log, leases
@@ -190,6 +191,7 @@ def _write_shard(
             sha256=shard.sha256,
             bytes=shard.size,
             rows=shard.rows,
+            codec=shard.codec,
             committed_at=audit_log.now(),
         )
         .returning(shards.c.id)
@@ -203,7 +205,7 @@ def _write_shard(
                 "shard_id": shard_id,
                 "row": image.row,
                 "source_bytes": image.size,
-                "token_bytes": run.spec.token_bytes,
+                "token_bytes": row_bytes(run.spec, shard.codec),
                 "fidelity": image.fidelity.score if image.fidelity else None,
                 "worst_probe": image.fidelity.worst if image.fidelity else None,
                 "probe_set_id": probe_set if image.fidelity else None,

@@ -13,6 +13,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from fwd2bot_core.compressor.protocol import CompressorSpec
+from fwd2bot_core.tokens import pooled
+from fwd2bot_core.tokens.codec import row_bytes
+from fwd2bot_core.tokens.codec_name import CodecName
 from infra.installation import Installation
 from infra.tables import BatchState, batches, collections, compressors, runs, shards
 from tasks.discover import Discovery, discover
@@ -53,7 +56,7 @@ def estimate(house: Installation, collection: str | None) -> Estimate:
     with house.ledger.read() as connection:
         waiting, waiting_bytes = _waiting(connection, collection_id, compressor_id)
         left = _left_behind(connection, collection_id, compressor_id)
-        per_image, stored_from = _stored(connection, house.spec(name), compressor_id)
+        per_image, stored_from = _stored(connection, house.spec(name), compressor_id, source.codec)
         rate, rate_from = _rate(connection, compressor_id)
         again = _failed(connection, collection_id, compressor_id)
     return _assemble(
@@ -183,17 +186,19 @@ def _left_behind(
     return int(row[0]), int(row[1]), int(row[2])
 
 
-def _stored(connection: sa.Connection, spec: CompressorSpec, compressor_id: int | None) -> tuple[float, str]:
+def _stored(
+    connection: sa.Connection, spec: CompressorSpec, compressor_id: int | None, codec: CodecName
+) -> tuple[float, str]:
+    """Bytes an image; measured on what was stored in this codec, if anything was."""
     row = connection.execute(
         sa.select(sa.func.sum(shards.c.bytes), sa.func.sum(shards.c.rows)).where(
-            shards.c.compressor_id == compressor_id
+            shards.c.compressor_id == compressor_id, shards.c.codec == codec
         )
     ).one()
     if row[1]:
         return float(row[0]) / float(row[1]), f"measured on {row[1]:,} images"
-    return float(
-        spec.token_bytes + 4 * spec.d + ROW_OVERHEAD
-    ), "assumed: uncompressed tokens, nothing stored yet"
+    whole = row_bytes(spec, codec) + pooled.row_bytes(spec.d, codec) + ROW_OVERHEAD
+    return float(whole), f"assumed: nothing stored yet as {codec}"
 
 
 def _rate(connection: sa.Connection, compressor_id: int | None) -> tuple[float | None, str]:

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from fwd2bot_core.compressor.protocol import CompressorSpec
 from fwd2bot_core.errors import ObjectExists
+from fwd2bot_core.tokens.codec import known
 from fwd2bot_core.tokens.manifest import ManifestShard, manifest_of, write_manifest
 from infra import leases
 from infra.crashpoints import reach
@@ -55,7 +56,13 @@ def publish(ledger: Ledger, archive: ObjectStore, run: Run) -> str:
                 root=readable_root(archive.uri),
                 collection=run.collection,
                 shards=tuple(
-                    ManifestShard(path=row.path, sha256=row.sha256, bytes=row.bytes, rows=row.rows)
+                    ManifestShard(
+                        path=row.path,
+                        sha256=row.sha256,
+                        bytes=row.bytes,
+                        rows=row.rows,
+                        codec=known(row.codec),
+                    )
                     for row in rows
                 ),
             )

@@ -160,19 +160,17 @@ def _reading(
     if not totals:
         return None
     root = readable_root(installation.settings.archive.store).rstrip("/")
-    places = {
-        (row["collection"], row["fingerprint"]): f"{root}/{pointer_of(row['collection'], row['fingerprint'])}"
-        for row in totals
-    }
+    places = [f"{root}/{pointer_of(row['collection'], row['fingerprint'])}" for row in totals]
     shown = (last.collection, last.fingerprint) if last else None
-    manifest = places.get(shown, next(iter(places.values()))) if shown else next(iter(places.values()))
+    which = next((n for n, row in enumerate(totals) if (row["collection"], row["fingerprint"]) == shown), 0)
+    manifest, codec = places[which], totals[which]["codecs"][0]
     in_python = manifest.replace("\\", "\\\\").replace('"', '\\"')
     return {
-        "manifests": list(places.values()),
+        "manifests": places,
         "manifest": manifest,
-        "DuckDB": DUCKDB.format(manifest=manifest.replace("'", "''")),
-        "pyarrow": PYARROW.format(manifest=in_python),
-        "Polars": POLARS.format(manifest=in_python),
+        "DuckDB": DUCKDB.format(manifest=manifest.replace("'", "''"), codec=codec),
+        "pyarrow": PYARROW.format(manifest=in_python, codec=codec),
+        "Polars": POLARS.format(manifest=in_python, codec=codec),
         "local": manifest.startswith("/"),  # the Python ones open the manifest as a file
     }
 

@@ -80,12 +80,12 @@ def _problems(ledger: Ledger, pair: Any, manifest: Manifest, working: bool) -> I
         return
     with ledger.read() as connection:
         rows = connection.execute(
-            sa.select(shards.c.path, shards.c.sha256, shards.c.bytes, shards.c.rows).where(
+            sa.select(shards.c.path, shards.c.sha256, shards.c.bytes, shards.c.rows, shards.c.codec).where(
                 shards.c.collection_id == pair.collection_id, shards.c.compressor_id == pair.compressor_id
             )
         )
         committed = {tuple(row) for row in rows}
-    named = {(shard.path, shard.sha256, shard.bytes, shard.rows) for shard in manifest.shards}
+    named = {(shard.path, shard.sha256, shard.bytes, shard.rows, shard.codec) for shard in manifest.shards}
     if strange := sorted(named - committed):
         yield (
             f"it names {len(strange):,} shards that the ledger did not commit so, first {strange[0][0]}. Is the "

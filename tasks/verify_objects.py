@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from fwd2bot_core.audit.canonical import commitment
 from fwd2bot_core.audit.segment import read_segment, verify_subroot
 from fwd2bot_core.errors import IntegrityError, StoreError, StoreUnreachable
-from fwd2bot_core.tokens.shard import ShardRow, read_rows, read_spec
+from fwd2bot_core.tokens.shard import ShardRow, read_head, read_rows
 from infra.database import Ledger
 from infra.objects import ObjectStore
 from infra.tables import (
@@ -129,8 +129,9 @@ def check(ledger: Ledger, archive: ObjectStore, target: Target) -> Checked:
     except (IntegrityError, StoreError) as error:
         findings.append(Finding(target.kind, path, str(error)))
     else:
-        if row is not None and target.kind == "shard" and (wrong := _wrong_rows(row, held, images)):
-            findings.append(Finding("summaries", path, wrong))
+        if row is not None and target.kind == "shard":
+            findings += [Finding("ledger", path, wrong) for wrong in _wrong_codec(row, data)]
+            findings += [Finding("summaries", path, wrong) for wrong in _wrong_rows(row, held, images)]
     return Checked(size, None if row is None else row.id, findings)
 
 
@@ -182,7 +183,7 @@ def _check_bytes(target: Target, data: bytes) -> list[ShardRow]:
     if target.kind == "segment":
         verify_subroot(data, said.subroot or "")
         return _counted(said, read_segment(data), [])
-    made_by = read_spec(io.BytesIO(data)).fingerprint
+    made_by = read_head(io.BytesIO(data)).spec.fingerprint
     if made_by != target.event.compressor:
         raise IntegrityError(
             f"made by compressor {made_by[:12]}, committed for {target.event.compressor[:12]}"
@@ -216,7 +217,13 @@ def _images(connection: sa.Connection, shard: sa.Row[Any]) -> set[tuple[Any, ...
     return {tuple(row) for row in rows}
 
 
-def _wrong_rows(shard: sa.Row[Any], held: list[ShardRow], images: set[tuple[Any, ...]]) -> str | None:
+def _wrong_codec(shard: sa.Row[Any], data: bytes) -> Iterator[str]:
+    codec = read_head(io.BytesIO(data)).codec
+    if codec != shard.codec:
+        yield f"the shard says that its tokens are {codec}, the row in the table says {shard.codec}"
+
+
+def _wrong_rows(shard: sa.Row[Any], held: list[ShardRow], images: set[tuple[Any, ...]]) -> Iterator[str]:
     """Where the shard's rows and the ledger's images differ, in either direction."""
     place = (shard.collection_id, shard.compressor_id)
     stored = {
@@ -225,9 +232,9 @@ def _wrong_rows(shard: sa.Row[Any], held: list[ShardRow], images: set[tuple[Any,
     }
     wrong = sorted({image[0] for image in stored ^ images})
     if not wrong:
-        return None
+        return
     shown = ", ".join(map(str, wrong[:5])) + (", ..." if len(wrong) > 5 else "")
-    return (
+    yield (
         f"the ledger does not say of {len(wrong):,} of {len(held):,} rows what the shard says (row {shown}): the "
         "tables summaries or object_versions were altered. Restore the ledger from a backup."
     )

@@ -1,80 +1,134 @@
-"""How k x d numbers become bytes and come back: exactly, in the model's own dtype, little-endian.
+"""How k x d numbers become the bytes of a row and come back: exactly, or rounded to fewer bits.
 
-Knows shapes and bit patterns; numpy has no bfloat16, so those travel as uint16. Knows nothing about files.
+    exact   the model's own bits                                              the default
+    int8    8 bits a number and a float32 step a token                        0.5 of bfloat16, and 4 bytes a token
+    bits4   4 bits a number, step included, however the numbers are spread    0.25 of bfloat16
+    bits3   3 bits                                                            0.1875
+    bits2   2 bits                                                            0.125
+
+A codec never changes: its name, which each shard says, stands for its bytes. All of them decode into the same
+space, the model's own dtype, so a collection may change its codec at any time. Knows nothing about files.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import json
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from fwd2bot_core.compressor.protocol import CompressorSpec
-from fwd2bot_core.errors import CompressorMismatch, IntegrityError
+from fwd2bot_core.errors import IntegrityError
+from fwd2bot_core.tokens.codec_name import NAMES, CodecName
+from fwd2bot_core.tokens.numbers import checked, finite_rows, narrowed, stored_dtype, widened
+from fwd2bot_core.tokens.quantise import BITS2, BITS3, BITS4, Int8
 
-_STORED: dict[str, np.dtype[Any]] = {
-    "float32": np.dtype("<f4"),
-    "float16": np.dtype("<f2"),
-    "bfloat16": np.dtype("<u2"),
+
+class _Lossy(Protocol):
+    """What ``quantise`` offers; rows are [B, row_bytes] uint8."""
+
+    @property
+    def layout(self) -> str: ...
+    @property
+    def words(self) -> dict[str, int | None] | None: ...
+    def row_bytes(self, k: int, d: int) -> int: ...
+    def encode(self, numbers: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]: ...
+    def decode(self, rows: npt.NDArray[np.uint8], k: int, d: int) -> npt.NDArray[np.float64]: ...
+    def worst_error(self, rows: npt.NDArray[np.uint8], k: int) -> npt.NDArray[np.float64]: ...
+
+
+_LOSSY: dict[str, _Lossy | None] = {
+    "exact": None,
+    "int8": Int8(),
+    "bits4": BITS4,
+    "bits3": BITS3,
+    "bits2": BITS2,
 }
-_BFLOAT16_EXPONENT = 0x7F80  # all ones here means infinity or NaN
+_EXACT_LAYOUT = (
+    "k*d little-endian numbers of dtype, row-major [k, d]; "
+    "numpy.frombuffer(row, dtype).reshape(k, d), where bfloat16 is stored as its 16 bit patterns "
+    "(read as uint16; as float32: (bits.astype('uint32') << 16).view('float32'))"
+)
 
 
-def stored_dtype(spec: CompressorSpec) -> np.dtype[Any]:
-    """The numpy dtype of stored tokens; bfloat16 is its uint16 bit patterns."""
-    return _STORED[spec.dtype]
+def known(name: str) -> CodecName:
+    """``name`` as that of a codec; raises ``IntegrityError`` for one that this version cannot decode."""
+    for one in NAMES:
+        if one == name:
+            return one
+    raise IntegrityError(
+        f"codec {name!r} is unknown to this version of Fwd2Bot, which has {', '.join(NAMES)}"
+    )
 
 
-def finite_rows(tokens: npt.NDArray[Any], spec: CompressorSpec) -> npt.NDArray[np.bool_]:
-    """[B] booleans: True where every one of a row's k x d numbers is finite."""
-    rows = _checked(tokens, spec).reshape(len(tokens), spec.k * spec.d)
-    bits = spec.dtype == "bfloat16"
-    finite = (rows & _BFLOAT16_EXPONENT) != _BFLOAT16_EXPONENT if bits else np.isfinite(rows)
-    return np.asarray(finite.all(axis=1), dtype=np.bool_)
+def row_bytes(spec: CompressorSpec, codec: CodecName) -> int:
+    """Bytes of one image's k x d summary tokens; it does not depend on the image."""
+    lossy = _LOSSY[codec]
+    return lossy.row_bytes(spec.k, spec.d) if lossy else spec.token_bytes
 
 
-def to_arrow(tokens: npt.NDArray[Any], spec: CompressorSpec) -> Any:
-    """[B, k, d] as a fixed-size-binary Arrow array of B rows; shares memory where ``tokens`` is contiguous.
+def layout(codec: CodecName) -> dict[str, str]:
+    """What a stranger needs to decode a row: words for ``fwd2bot.layout`` and, if there is one, the prefix code."""
+    lossy = _LOSSY[codec]
+    if lossy is None:
+        return {"layout": _EXACT_LAYOUT}
+    return {"layout": lossy.layout} | ({"code": json.dumps(lossy.words)} if lossy.words else {})
 
-    Raises ``CompressorMismatch`` for another shape or dtype than the compressor's.
+
+def encode(tokens: npt.NDArray[Any], spec: CompressorSpec, codec: CodecName = "exact") -> Any:
+    """[B, k, d] as a fixed-size-binary Arrow array of B rows; ``exact`` shares memory where tokens are contiguous.
+
+    Raises ``CompressorMismatch`` for another shape or dtype than the compressor's, ``ValueError`` where a codec
+    that rounds meets NaN or infinity.
     """
-    data = np.ascontiguousarray(_checked(tokens, spec))
+    data = np.ascontiguousarray(checked(tokens, spec))
+    lossy = _LOSSY[codec]
+    if lossy:
+        if not finite_rows(data, spec).all():
+            raise ValueError(f"{codec} cannot hold tokens that are not finite")
+        data = lossy.encode(widened(data, spec))
+    buffer = pa.py_buffer(data.reshape(-1).view(np.uint8))
     return pa.FixedSizeBinaryArray.from_buffers(
-        pa.binary(spec.token_bytes), len(data), [None, pa.py_buffer(data.reshape(-1).view(np.uint8))]
+        pa.binary(row_bytes(spec, codec)), len(tokens), [None, buffer]
     )
 
 
-def from_arrow(array: Any, spec: CompressorSpec) -> npt.NDArray[Any]:
-    """The [B, k, d] numbers of a fixed-size-binary Arrow array, as a read-only view of its memory.
+def decode(array: Any, spec: CompressorSpec, codec: CodecName = "exact") -> npt.NDArray[Any]:
+    """The [B, k, d] numbers of a fixed-size-binary Arrow array, in the model's own dtype, always finite unless exact.
 
-    Raises ``IntegrityError`` for nulls or another width.
+    ``exact`` gives a read-only view of the array's memory. Raises ``IntegrityError`` for nulls, another width, or
+    bytes that no encoder wrote.
     """
-    if array.type != pa.binary(spec.token_bytes) or array.null_count:
-        raise IntegrityError(f"expected {spec.token_bytes} bytes in each row, found {array.type}")
+    rows, lossy = _rows(array, row_bytes(spec, codec)), _LOSSY[codec]
+    if lossy:
+        return narrowed(lossy.decode(rows, spec.k, spec.d), spec)
+    return rows.view(stored_dtype(spec)).reshape(len(rows), spec.k, spec.d)
+
+
+def as_stored(tokens: npt.NDArray[Any], spec: CompressorSpec, codec: CodecName) -> npt.NDArray[Any]:
+    """``tokens`` [B, k, d] as they come back: what must be judged when a codec rounds."""
+    return decode(encode(tokens, spec, codec), spec, codec)
+
+
+def worst_error(array: Any, spec: CompressorSpec, codec: CodecName) -> npt.NDArray[np.float64]:
+    """[B]: how far at most a number of each row is from what was encoded, before it is rounded to the dtype.
+
+    Half a step, which the row says. For int8 a step is the token's largest number / 127. For the others it depends
+    on how the numbers are spread; normally distributed ones with standard deviation s get steps of 0.27 s (bits4),
+    0.55 s (bits3) and 1.2 s (bits2). A row too short for its numbers decodes to zeros, so no error is ever larger
+    than 1.01 times the largest number.
+    """
+    rows, lossy = _rows(array, row_bytes(spec, codec)), _LOSSY[codec]
+    return lossy.worst_error(rows, spec.k) if lossy else np.zeros(len(rows))
+
+
+def _rows(array: Any, width: int) -> npt.NDArray[np.uint8]:
+    """[B, width] bytes, as a view."""
+    if array.type != pa.binary(width) or array.null_count:
+        raise IntegrityError(f"expected {width} bytes in each row, found {array.type}")
     if not len(array):
-        return np.empty((0, spec.k, spec.d), stored_dtype(spec))
-    count = len(array) * spec.k * spec.d
-    flat = np.frombuffer(
-        array.buffers()[1], stored_dtype(spec), count=count, offset=array.offset * spec.token_bytes
-    )
-    return flat.reshape(len(array), spec.k, spec.d)
-
-
-def decode_row(buffer: bytes | memoryview, spec: CompressorSpec) -> npt.NDArray[Any]:
-    """One row's [k, d] numbers, read-only. Raises ``IntegrityError`` for another length."""
-    if memoryview(buffer).nbytes != spec.token_bytes:
-        raise IntegrityError(
-            f"{memoryview(buffer).nbytes} bytes are not {spec.k} x {spec.d} numbers of {spec.dtype}"
-        )
-    return np.frombuffer(buffer, stored_dtype(spec)).reshape(spec.k, spec.d)
-
-
-def _checked(tokens: npt.NDArray[Any], spec: CompressorSpec) -> npt.NDArray[Any]:
-    """``tokens`` in stored byte order, or ``CompressorMismatch``."""
-    wanted = stored_dtype(spec)
-    if tokens.shape[1:] != (spec.k, spec.d) or tokens.dtype.newbyteorder("<") != wanted:
-        shape = f"[B, {spec.k}, {spec.d}] {wanted.name}"
-        raise CompressorMismatch(f"{spec.name} makes {shape}, not {list(tokens.shape)} {tokens.dtype}")
-    return tokens.astype(wanted, copy=False)
+        return np.empty((0, width), np.uint8)
+    flat = np.frombuffer(array.buffers()[1], np.uint8, count=len(array) * width, offset=array.offset * width)
+    return flat.reshape(len(array), width)

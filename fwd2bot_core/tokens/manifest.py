@@ -1,6 +1,7 @@
 """The list of committed shards, for readers without access to the database.
 
-Knows the JSON document and how three engines read from it. Knows nothing about SQL or where it is put.
+Knows the JSON document and how three engines read from it, the shards of one codec at a time. Knows nothing about
+SQL or where it is put. Version 1 named no codecs, since there was one; both versions are read.
 Readers take paths from here and never list a bucket: a listing also shows shards that were never committed.
 """
 
@@ -12,23 +13,25 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from fwd2bot_core.compressor.protocol import CompressorSpec
 from fwd2bot_core.errors import IntegrityError
+from fwd2bot_core.tokens.codec_name import CodecName
 
 DUCKDB = """\
 SET VARIABLE shards = (SELECT list(root || '/' || shard.path)
-                       FROM (SELECT root, unnest(shards) AS shard FROM read_json('{manifest}')));
+                       FROM (SELECT root, unnest(shards) AS shard FROM read_json('{manifest}'))
+                       WHERE shard.codec = '{codec}');
 SELECT key, width, height, tokens FROM read_parquet(getvariable('shards'));"""
 
 PYARROW = """\
 import json, pathlib, pyarrow.dataset as ds, pyarrow.fs as fs
 manifest = json.loads(pathlib.Path("{manifest}").read_bytes())
 store, root = fs.FileSystem.from_uri(manifest["root"])
-paths = [root + "/" + shard["path"] for shard in manifest["shards"]]
+paths = [root + "/" + shard["path"] for shard in manifest["shards"] if shard["codec"] == "{codec}"]
 table = ds.dataset(paths, filesystem=store, format="parquet").to_table()"""
 
 POLARS = """\
 import json, pathlib, polars as pl
 manifest = json.loads(pathlib.Path("{manifest}").read_bytes())
-paths = [manifest["root"] + "/" + shard["path"] for shard in manifest["shards"]]
+paths = [manifest["root"] + "/" + shard["path"] for shard in manifest["shards"] if shard["codec"] == "{codec}"]
 frame = pl.scan_parquet(paths, glob=False).collect()"""
 
 
@@ -53,12 +56,13 @@ class ManifestShard(_Part):
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     bytes: int = Field(gt=0)
     rows: int = Field(gt=0)
+    codec: CodecName = "exact"
 
 
 class Manifest(_Part):
     """Every committed shard of one collection and compressor, at one generation."""
 
-    format: Literal["fwd2bot-manifest-1"] = "fwd2bot-manifest-1"
+    format: Literal["fwd2bot-manifest-1", "fwd2bot-manifest-2"] = "fwd2bot-manifest-2"
     generation: int = Field(ge=0)  # grows with each commit
     root: str  # an s3:// URI, or a local store's absolute path: not every engine decodes file: URIs
     collection: str

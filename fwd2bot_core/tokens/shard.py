@@ -1,13 +1,12 @@
-"""The Parquet layout of summary tokens: schema, writing, whole reads and point lookups.
+"""Summary tokens as Parquet files: writing, whole reads and point lookups.
 
 Knows one file's bytes. Knows nothing about where files lie, which of them are committed, or what time it is:
-equal input gives equal bytes. Any Parquet reader can use the files; ``LAYOUT`` says how, in the file itself.
+equal input gives equal bytes. Any Parquet reader can use the files; each says how, see ``schema``.
 """
 
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -20,17 +19,13 @@ import pyarrow.parquet as pq
 
 from fwd2bot_core.compressor.protocol import CompressorSpec
 from fwd2bot_core.errors import CompressorMismatch, IntegrityError
-from fwd2bot_core.tokens import codec
+from fwd2bot_core.tokens import codec as codecs
+from fwd2bot_core.tokens import pooled as pooling
+from fwd2bot_core.tokens.codec_name import CodecName
+from fwd2bot_core.tokens.numbers import finite_rows
+from fwd2bot_core.tokens.schema import Head, head_of, schema_of
 
-FORMAT_VERSION = "1"
 ROWS_PER_GROUP = 64  # 9-16 ms for the lookup of one row; see docs/decisions.md
-LAYOUT = (
-    "One row an image. tokens: k*d little-endian numbers of dtype, row-major [k, d]; "
-    "numpy.frombuffer(row, dtype).reshape(k, d), where bfloat16 is stored as its 16 bit patterns "
-    "(read as uint16; as float32: (bits.astype('uint32') << 16).view('float32')). "
-    "pooled: the L2-normalised float32 vector that search compares. "
-    "Tokens of two fingerprints must never be mixed."
-)
 
 # Names and hashes can identify a person, so no statistics repeat them in the footer.
 _WITH_STATISTICS = [
@@ -68,55 +63,18 @@ def shard_path(spec: CompressorSpec, night: date, batch_id: str, body_sha256: st
     return f"{partition}/{batch_id[:16]}-{body_sha256[:16]}.parquet"
 
 
-def schema_of(spec: CompressorSpec) -> Any:
-    """The Arrow schema of a shard, with the compressor written into its metadata."""
-    return pa.schema(
-        [
-            pa.field("object_version_id", pa.int64(), nullable=False),
-            pa.field("content_sha256", pa.binary(32), nullable=False),
-            pa.field("collection", pa.string(), nullable=False),
-            pa.field("key", pa.string(), nullable=False),
-            pa.field("identity", pa.string(), nullable=False),
-            pa.field("modified", pa.timestamp("us", tz="UTC"), nullable=False),
-            pa.field("width", pa.int32(), nullable=False),
-            pa.field("height", pa.int32(), nullable=False),
-            pa.field("format", pa.string(), nullable=False),
-            pa.field("source_bytes", pa.int64(), nullable=False),
-            pa.field("tokens", pa.binary(spec.token_bytes), nullable=False),
-            pa.field(
-                "pooled", pa.list_(pa.field("element", pa.float32(), nullable=False), spec.d), nullable=False
-            ),
-        ],
-        metadata={f"fwd2bot.{name}": value for name, value in _metadata(spec).items()},
-    )
-
-
-def _metadata(spec: CompressorSpec) -> dict[str, str]:
-    return {
-        "format_version": FORMAT_VERSION,
-        "name": spec.name,
-        "fingerprint": spec.fingerprint,
-        "k": str(spec.k),
-        "d": str(spec.d),
-        "dtype": spec.dtype,
-        "prompt": spec.prompt,
-        "preprocessing": json.dumps(dict(spec.preprocessing), sort_keys=True),
-        "demonstration_only": json.dumps(spec.demonstration_only),
-        "layout": LAYOUT,
-    }
-
-
 class ShardWriter:
     """Builds one shard row group by row group, so that compressing overlaps with the model.
 
     Use from one thread at a time.
     """
 
-    def __init__(self, spec: CompressorSpec, collection: str) -> None:
+    def __init__(self, spec: CompressorSpec, collection: str, codec: CodecName = "exact") -> None:
         self.spec = spec
+        self.codec = codec
         self.rows = 0  # appended so far
         self._collection = collection
-        self._schema = schema_of(spec)
+        self._schema = schema_of(spec, codec)
         self._waiting: list[Any] = []  # record batches that do not fill a row group yet
         self._sink = io.BytesIO()
         self._parquet = pq.ParquetWriter(
@@ -134,7 +92,7 @@ class ShardWriter:
         """Append ``rows`` with ``tokens`` [B, k, d] and ``pooled`` [B, d] float32; gives the first one's row.
 
         Raises ``ValueError`` if the three differ in length or a number is not finite (filter with
-        ``codec.finite_rows`` first), ``CompressorMismatch`` for tokens of another shape or dtype.
+        ``numbers.finite_rows`` first), ``CompressorMismatch`` for tokens of another shape or dtype.
         """
         _check(self.spec, rows, tokens, pooled)
         columns = [
@@ -142,8 +100,8 @@ class ShardWriter:
             [bytes.fromhex(row.content_sha256) for row in rows],
             [self._collection] * len(rows),
             *([getattr(row, name) for row in rows] for name in _PLAIN),
-            codec.to_arrow(tokens, self.spec),
-            pa.FixedSizeListArray.from_arrays(np.ascontiguousarray(pooled).reshape(-1), self.spec.d),
+            codecs.encode(tokens, self.spec, self.codec),
+            pooling.encode(pooled, self.codec),
         ]
         arrays = [
             pa.array(column, field.type) if isinstance(column, list) else column.cast(field.type)
@@ -177,9 +135,10 @@ def write_shard(
     rows: Sequence[ShardRow],
     tokens: npt.NDArray[Any],
     pooled: npt.NDArray[np.float32],
+    codec: CodecName = "exact",
 ) -> bytes:
     """A whole shard at once; see ``ShardWriter.append``."""
-    writer = ShardWriter(spec, collection)
+    writer = ShardWriter(spec, collection, codec)
     writer.append(rows, tokens, pooled)
     return writer.finish()
 
@@ -192,13 +151,13 @@ def _check(
 ) -> None:
     if pooled.shape != (len(rows), spec.d) or pooled.dtype != np.float32 or len(tokens) != len(rows):
         raise ValueError(f"{len(rows)} rows need as many tokens and pooled [{len(rows)}, {spec.d}] float32")
-    if not (codec.finite_rows(tokens, spec).all() and np.isfinite(pooled).all()):
+    if not (finite_rows(tokens, spec).all() and np.isfinite(pooled).all()):
         raise ValueError("tokens that are not finite must be rejected before a shard is written")
 
 
-def read_spec(file: BinaryIO) -> CompressorSpec:
-    """The compressor that made this shard. Raises ``IntegrityError`` for anything that is not a shard."""
-    return _guarded(lambda: _spec(_open(file)))
+def read_head(file: BinaryIO) -> Head:
+    """Which compressor and codec made this shard. Raises ``IntegrityError`` for anything that is not a shard."""
+    return _guarded(lambda: _head(_open(file)))
 
 
 def read_rows(file: BinaryIO) -> list[ShardRow]:
@@ -215,7 +174,7 @@ def read_rows(file: BinaryIO) -> list[ShardRow]:
 def read_tokens(
     file: BinaryIO, row: int, fingerprint: str, object_version_id: int | None = None
 ) -> npt.NDArray[Any]:
-    """Row ``row``'s [k, d] summary tokens (bfloat16 as uint16), reading only that row's group.
+    """Row ``row``'s [k, d] summary tokens as its codec gives them back, reading only that row's group.
 
     Raises ``CompressorMismatch`` if another compressor made the shard, ``IntegrityError`` if it is damaged, has
     no such row, or holds another image there than ``object_version_id`` (None: whatever lies there).
@@ -223,7 +182,8 @@ def read_tokens(
 
     def read() -> npt.NDArray[Any]:
         shard = _open(file)
-        spec = _spec(shard)
+        head = _head(shard)
+        spec = head.spec
         if spec.fingerprint != fingerprint:
             raise CompressorMismatch(
                 f"the tokens were made by {spec.name} ({spec.short}), not by {fingerprint[:12]}; "
@@ -238,7 +198,7 @@ def read_tokens(
                 "shard disagree; `fwd2bot verify` names what was altered"
             )
         column = table.column("tokens").combine_chunks()
-        return codec.from_arrow(column.slice(inside, 1), spec).reshape(spec.k, spec.d)
+        return codecs.decode(column.slice(inside, 1), spec, head.codec).reshape(spec.k, spec.d)
 
     return _guarded(read)
 
@@ -258,25 +218,8 @@ def _open(file: BinaryIO) -> Any:
     return pq.ParquetFile(file, page_checksum_verification=True)
 
 
-def _spec(shard: Any) -> CompressorSpec:
-    metadata = shard.schema_arrow.metadata or {}
-    said = {
-        key.decode().removeprefix("fwd2bot."): value.decode()
-        for key, value in metadata.items()
-        if key.startswith(b"fwd2bot.")
-    }
-    if said["format_version"] != FORMAT_VERSION:
-        raise IntegrityError(f"shard format {said['format_version']} is unknown to this version of Fwd2Bot")
-    return CompressorSpec(
-        name=said["name"],
-        fingerprint=said["fingerprint"],
-        k=int(said["k"]),
-        d=int(said["d"]),
-        dtype=said["dtype"],
-        prompt=said["prompt"],
-        preprocessing=json.loads(said["preprocessing"]),
-        demonstration_only=json.loads(said["demonstration_only"]),
-    )
+def _head(shard: Any) -> Head:
+    return head_of(shard.schema_arrow.metadata)
 
 
 def _guarded(read: Callable[[], T]) -> T:

@@ -73,7 +73,7 @@ def test_a_receipt_travels_between_processes() -> None:
     batch = Batch("0" * 32, FINGERPRINT, date(2026, 11, 24), (unit(),))
     receipt = Receipt(
         batch_id=batch.batch_id,
-        shard=ShardFact("tokens/x.parquet", "c" * 64, 10, 1),
+        shard=ShardFact("tokens/x.parquet", "c" * 64, 10, 1, "exact"),
         segment=SegmentFact("audit/x.jsonl", "d" * 64, 11, 1, "e" * 64),
         images=(ImageFact(7, None, None, None, None, None, None, Reject(RejectReason.VANISHED, "gone")),),
         stages=StageSeconds(fetch=1.5),

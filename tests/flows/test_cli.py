@@ -252,6 +252,7 @@ def test_what_machines_read_keeps_its_names(house: BuildHouse, photos: Photos, r
             "images": 3,
             "token_bytes": status["collections"][0]["token_bytes"],
             "source_bytes": status["collections"][0]["source_bytes"],
+            "codecs": ["exact"],
         }
     ]
     assert status["failures"] == [{"collection": COLLECTION, "reason": "not_an_image", "images": 1}]

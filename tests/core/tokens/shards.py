@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from fwd2bot_core.compressor.protocol import CompressorSpec
+from fwd2bot_core.tokens.codec_name import CodecName
 from fwd2bot_core.tokens.shard import ShardRow, shard_path, write_shard
 
 NIGHT = date(2026, 11, 24)
@@ -47,7 +48,7 @@ class Made:
         return shard_path(self.spec, NIGHT, self.sha256[::-1], self.sha256)
 
 
-def made(count: int, spec: CompressorSpec | None = None, first: int = 0) -> Made:
+def made(count: int, spec: CompressorSpec | None = None, first: int = 0, codec: CodecName = "exact") -> Made:
     spec = spec or spec_of()
     random = np.random.default_rng(first)
     numbers = random.standard_normal((count, spec.k, spec.d)).astype(np.float32)
@@ -56,7 +57,7 @@ def made(count: int, spec: CompressorSpec | None = None, first: int = 0) -> Made
         tokens = numbers.astype(spec.dtype)
     pooled = random.standard_normal((count, spec.d)).astype(np.float32)
     rows = [row(first + i) for i in range(count)]
-    return Made(spec, rows, tokens, pooled, write_shard(spec, "press é", rows, tokens, pooled))
+    return Made(spec, rows, tokens, pooled, write_shard(spec, "press é", rows, tokens, pooled, codec))
 
 
 def row(number: int) -> ShardRow:

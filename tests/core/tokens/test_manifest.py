@@ -14,15 +14,24 @@ from hypothesis import strategies as st
 
 from fwd2bot_core.errors import IntegrityError
 from fwd2bot_core.tokens import manifest as module
+from fwd2bot_core.tokens.codec import encode
+from fwd2bot_core.tokens.codec_name import CodecName
 from fwd2bot_core.tokens.manifest import Manifest, ManifestShard, manifest_of, read_manifest, write_manifest
-from fwd2bot_core.tokens.shard import read_tokens
+from fwd2bot_core.tokens.shard import read_head, read_tokens
 from tests.core.tokens.shards import Made, made, spec_of
 
 FIRST, SECOND, ORPHAN = made(70), made(5, first=70), made(3, first=900)
+SMALL = made(9, first=100, codec="bits4")  # stored after the collection changed its codec
 
 
 def entry(shard: Made) -> ManifestShard:
-    return ManifestShard(path=shard.path, sha256=shard.sha256, bytes=len(shard.data), rows=len(shard.rows))
+    return ManifestShard(
+        path=shard.path,
+        sha256=shard.sha256,
+        bytes=len(shard.data),
+        rows=len(shard.rows),
+        codec=read_head(io.BytesIO(shard.data)).codec,
+    )
 
 
 def manifest(root: str = "s3://tokens", *shards: Made) -> Manifest:
@@ -32,45 +41,51 @@ def manifest(root: str = "s3://tokens", *shards: Made) -> Manifest:
 
 @pytest.fixture(params=["plain", "with space é %"])
 def archive(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    """A store with two committed shards, an orphan that must not be read, and the manifest."""
+    """A store with two committed shards, one of another codec, an orphan that must not be read, and the manifest."""
     root: Path = tmp_path / request.param
-    for shard in (FIRST, SECOND, ORPHAN):
+    for shard in (FIRST, SECOND, SMALL, ORPHAN):
         (root / shard.path).parent.mkdir(parents=True, exist_ok=True)
         (root / shard.path).write_bytes(shard.data)
-    (root / "manifest.json").write_bytes(write_manifest(manifest(str(root))))
+    (root / "manifest.json").write_bytes(write_manifest(manifest(str(root), FIRST, SECOND, SMALL)))
     return root
 
 
-def filled(recipe: str, archive: Path) -> str:
-    return recipe.replace("{manifest}", str(archive / "manifest.json"))
+CODECS = pytest.mark.parametrize("codec", ["exact", "bits4"])
 
 
-def check(rows: list[tuple[str, bytes]]) -> None:
-    """Both shards, whole and exact; nothing of the orphan."""
+def filled(recipe: str, archive: Path, codec: str) -> str:
+    return recipe.format(manifest=archive / "manifest.json", codec=codec)
+
+
+def check(rows: list[tuple[str, bytes]], codec: CodecName) -> None:
+    """The shards of that codec, whole; nothing of the orphan."""
     expected = {
-        row.key: token.tobytes()
-        for shard in (FIRST, SECOND)
-        for row, token in zip(shard.rows, shard.tokens, strict=True)
+        row.key: stored
+        for shard in ((FIRST, SECOND) if codec == "exact" else (SMALL,))
+        for row, stored in zip(shard.rows, encode(shard.tokens, shard.spec, codec).to_pylist(), strict=True)
     }
     assert dict(rows) == expected
     assert len(rows) == len(expected)
 
 
-def test_the_duckdb_recipe(archive: Path) -> None:
-    rows = duckdb.connect().execute(filled(module.DUCKDB, archive)).fetchall()
-    check([(key, tokens) for key, _, _, tokens in rows])
+@CODECS
+def test_the_duckdb_recipe(archive: Path, codec: CodecName) -> None:
+    rows = duckdb.connect().execute(filled(module.DUCKDB, archive, codec)).fetchall()
+    check([(key, tokens) for key, _, _, tokens in rows], codec)
 
 
-def test_the_pyarrow_recipe(archive: Path) -> None:
+@CODECS
+def test_the_pyarrow_recipe(archive: Path, codec: CodecName) -> None:
     names: dict[str, Any] = {}
-    exec(filled(module.PYARROW, archive), names)
-    check([(row["key"], row["tokens"]) for row in names["table"].to_pylist()])
+    exec(filled(module.PYARROW, archive, codec), names)
+    check([(row["key"], row["tokens"]) for row in names["table"].to_pylist()], codec)
 
 
-def test_the_polars_recipe(archive: Path) -> None:
+@CODECS
+def test_the_polars_recipe(archive: Path, codec: CodecName) -> None:
     names: dict[str, Any] = {}
-    exec(filled(module.POLARS, archive), names)
-    check(names["frame"]["key", "tokens"].rows())
+    exec(filled(module.POLARS, archive, codec), names)
+    check(names["frame"]["key", "tokens"].rows(), codec)
 
 
 @pytest.mark.parametrize("recipe", [module.DUCKDB, module.PYARROW, module.POLARS])
@@ -84,13 +99,14 @@ def test_the_document(archive: Path) -> None:
     assert list(document) == [
         "format", "generation", "root", "collection", "compressor", "shards", "rows",
     ]  # fmt: skip
-    assert document["format"] == "fwd2bot-manifest-1"
+    assert document["format"] == "fwd2bot-manifest-2"
     assert document["root"] == "s3://tokens"
     assert document["compressor"] == {
         "name": "nano", "fingerprint": "ab" * 32, "k": 4, "d": 8, "dtype": "bfloat16",
     }  # fmt: skip
     assert document["rows"] == 75
     assert {shard["path"] for shard in document["shards"]} == {FIRST.path, SECOND.path}
+    assert {shard["codec"] for shard in document["shards"]} == {"exact"}
 
 
 def test_equal_states_give_equal_bytes() -> None:
@@ -101,6 +117,15 @@ def test_it_comes_back() -> None:
     assert read_manifest(write_manifest(manifest())) == manifest()
     empty = manifest_of(spec_of(), generation=0, root="r", collection="c", shards=())
     assert read_manifest(write_manifest(empty)) == empty
+
+
+def test_a_manifest_of_the_first_version_is_read_as_exact() -> None:
+    document = json.loads(changed(format="fwd2bot-manifest-1"))
+    for shard in document["shards"]:
+        del shard["codec"]
+    old = read_manifest(json.dumps(document).encode())
+    assert {shard.codec for shard in old.shards} == {"exact"}
+    assert old.shards == manifest().shards
 
 
 def test_the_size_and_hash_are_those_of_the_file() -> None:
@@ -127,12 +152,13 @@ def shards(**fields: Any) -> list[dict[str, Any]]:
         (b"\xff\xfe", "the document"),
         (b"[]", "the document"),
         (write_manifest(manifest())[:-40], "the document"),
-        (changed(format="fwd2bot-manifest-2"), "format"),
+        (changed(format="fwd2bot-manifest-3"), "format"),
         (changed(generation=-1), "generation"),
         (changed(generation="7"), "generation"),
         (changed(rows=76), "rows is not the sum"),
         (changed(extra=1), "extra"),
         (changed(shards=shards(sha256="AB" * 32)), "shards.0.sha256"),
+        (changed(shards=shards(codec="rot4")), "shards.0.codec"),
         (changed(shards=shards(path="../secrets.parquet")), "shards.0.path"),
         (changed(shards=shards(path="tokens/compressor=abababababab/../../x.parquet")), "another compressor"),
         (changed(shards=shards(path=f"tokens/compressor={'cd' * 6}/x.parquet")), "another compressor"),

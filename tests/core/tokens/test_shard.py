@@ -15,7 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fwd2bot_core.errors import CompressorMismatch, IntegrityError, StoreUnreachable
-from fwd2bot_core.tokens.shard import ShardWriter, read_rows, read_spec, read_tokens, shard_path, write_shard
+from fwd2bot_core.tokens.codec import as_stored
+from fwd2bot_core.tokens.codec_name import NAMES, CodecName
+from fwd2bot_core.tokens.schema import Head
+from fwd2bot_core.tokens.shard import ShardWriter, read_head, read_rows, read_tokens, shard_path, write_shard
 from tests.core.tokens.shards import NIGHT, Made, made, row, spec_of
 
 MADE = made(150)
@@ -30,12 +33,59 @@ def reader(shard: Made = MADE) -> io.BytesIO:
 @pytest.mark.parametrize("count", [0, 1, 64, 65, 150])
 def test_everything_comes_back(count: int, dtype: str) -> None:
     shard = made(count, spec_of(dtype))
-    assert read_spec(reader(shard)) == shard.spec
+    assert read_head(reader(shard)) == Head(shard.spec, "exact")
     assert read_rows(reader(shard)) == shard.rows
     for place in {0, 63, 64, count - 1} & set(range(count)):
         found = read_tokens(reader(shard), place, shard.spec.fingerprint)
         assert found.dtype == shard.tokens.dtype
         assert found.tobytes() == shard.tokens[place].tobytes()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("codec", NAMES)
+def test_every_codec_comes_back_as_it_rounds(codec: CodecName, dtype: str) -> None:
+    shard = made(70, spec_of(dtype, d=40), codec=codec)
+    assert read_head(reader(shard)) == Head(shard.spec, codec)
+    assert read_rows(reader(shard)) == shard.rows
+    expected = as_stored(shard.tokens, shard.spec, codec)
+    for place in (0, 63, 64, 69):
+        found = read_tokens(reader(shard), place, shard.spec.fingerprint, place)
+        assert (found.dtype, found.tobytes()) == (shard.tokens.dtype, expected[place].tobytes())
+
+
+def test_a_shard_of_the_first_format_is_read_as_exact() -> None:
+    """Version 1 named no codec; but for that and its words, an exact shard is the same today."""
+    old = sorted(set(pq.read_schema(reader()).metadata) - {b"fwd2bot.codec"})
+    file = of_metadata({name: pq.read_schema(reader()).metadata[name] for name in old} | {VERSION: b"1"})
+    assert read_head(file) == Head(MADE.spec, "exact")
+    assert read_rows(file) == MADE.rows
+    assert read_tokens(file, 100, MADE.spec.fingerprint).tobytes() == MADE.tokens[100].tobytes()
+
+
+VERSION = b"fwd2bot.format_version"
+
+
+def of_metadata(metadata: dict[bytes, bytes]) -> io.BytesIO:
+    """The shard MADE, saying something else about itself."""
+    sink = io.BytesIO()
+    pq.write_table(pq.read_table(reader()).replace_schema_metadata(metadata), sink)
+    return sink
+
+
+@pytest.mark.parametrize(
+    ("said", "matches"),
+    [
+        ({VERSION: b"3"}, "format 3 is unknown .* reads 1 and 2"),
+        ({b"fwd2bot.codec": b"rot4"}, "codec 'rot4' is unknown"),
+        ({b"fwd2bot.codec": b"bits4"}, "8 bytes in each row|16 bytes in each row"),
+    ],
+)
+def test_a_format_or_codec_that_is_unknown_or_untrue_is_not_guessed_at(
+    said: dict[bytes, bytes], matches: str
+) -> None:
+    file = of_metadata(pq.read_schema(reader()).metadata | said)
+    with pytest.raises(IntegrityError, match=matches):
+        read_tokens(file, 0, MADE.spec.fingerprint)
 
 
 def test_equal_input_gives_equal_bytes() -> None:
@@ -82,7 +132,8 @@ def test_no_name_or_hash_is_repeated_in_the_footer() -> None:
 
 def test_the_file_says_how_to_read_it() -> None:
     said = {k.decode(): v.decode() for k, v in pq.read_schema(reader()).metadata.items()}
-    assert said["fwd2bot.format_version"] == "1"
+    assert said["fwd2bot.format_version"] == "2"
+    assert said["fwd2bot.codec"] == "exact"
     assert (said["fwd2bot.k"], said["fwd2bot.d"], said["fwd2bot.dtype"]) == ("4", "8", "bfloat16")
     assert said["fwd2bot.fingerprint"] == "ab" * 32
     assert said["fwd2bot.prompt"] == "summarise é:"
@@ -174,7 +225,7 @@ def test_a_flipped_bit_in_the_tokens_is_noticed_by_the_lookup() -> None:
     "data", [b"", b"PAR1", b"not parquet at all, but long enough to look", MADE.data[:-100]]
 )
 def test_what_is_no_shard(data: bytes) -> None:
-    for read in (read_spec, read_rows, lambda file: read_tokens(file, 0, "ab" * 32)):
+    for read in (read_head, read_rows, lambda file: read_tokens(file, 0, "ab" * 32)):
         with pytest.raises(IntegrityError, match="not a readable shard"):
             read(io.BytesIO(data))
 
@@ -182,18 +233,9 @@ def test_what_is_no_shard(data: bytes) -> None:
 def test_parquet_that_is_no_shard() -> None:
     sink = io.BytesIO()
     pl.DataFrame({"tokens": [b"1"], "key": ["a"]}).write_parquet(sink)
-    for read in (read_spec, read_rows, lambda file: read_tokens(file, 0, "ab" * 32)):
+    for read in (read_head, read_rows, lambda file: read_tokens(file, 0, "ab" * 32)):
         with pytest.raises(IntegrityError):
             read(io.BytesIO(sink.getvalue()))
-
-
-def test_a_shard_of_a_later_format_is_not_guessed_at() -> None:
-    table = pq.read_table(reader())
-    metadata = table.schema.metadata | {b"fwd2bot.format_version": b"2"}
-    sink = io.BytesIO()
-    pq.write_table(table.replace_schema_metadata(metadata), sink)
-    with pytest.raises(IntegrityError, match="format 2"):
-        read_spec(sink)
 
 
 def test_a_store_that_fails_while_reading_is_not_called_a_damaged_shard() -> None:
@@ -202,7 +244,7 @@ def test_a_store_that_fails_while_reading_is_not_called_a_damaged_shard() -> Non
             raise StoreUnreachable("no answer")
 
     with pytest.raises(StoreUnreachable):
-        read_spec(Failing(MADE.data))
+        read_head(Failing(MADE.data))
 
 
 def test_what_cannot_be_a_shard_is_not_written() -> None:
