@@ -10,7 +10,7 @@ numpy, images or words as strings.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, overload
 
 import torch
 from tokenizers import Tokenizer
@@ -86,8 +86,17 @@ class DoubleForward(nn.Module):
         for view in self.lvlm.views.values():
             adapters.merge(view)
 
+    @overload
+    def visual(self, pixels: torch.Tensor) -> torch.Tensor: ...
+
+    @overload
+    def visual(self, pixels: PixelBatch) -> Image: ...
+
     def visual(self, pixels: torch.Tensor | PixelBatch) -> Image:
-        """The image [B, T, d] of ``pixels``: [B, 3, H, W] uint8, or what the family's own eye stacked."""
+        """The image [B, T, d] of ``pixels``: [B, 3, H, W] uint8, or what the family's own eye stacked.
+
+        A family whose pictures are fitted to one size needs nothing beside tokens, which are a plain tensor then.
+        """
         return self.lvlm.visual(self.normalised(pixels) if isinstance(pixels, torch.Tensor) else pixels)
 
     def normalised(self, pixels: torch.Tensor) -> torch.Tensor:

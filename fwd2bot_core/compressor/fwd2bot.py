@@ -177,7 +177,8 @@ class Fwd2BotCompressor:
 
     def _visual(self, crops: Sequence[Any]) -> Image:
         """What the language model reads of crops of one shape."""
-        return self.net.visual(self._eye.stack(crops).to(self._device, non_blocking=True))
+        found: Image = self.net.visual(self._eye.stack(crops).to(self._device, non_blocking=True))
+        return found
 
     @property
     def _size(self) -> tuple[int, int]:

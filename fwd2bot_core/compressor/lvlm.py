@@ -94,7 +94,7 @@ class Lvlm(nn.Module):
         another in every family; its options are for ``hidden``."""
         return seeing.present(self.base, head, image, tail, causal=causal, cache=cache)
 
-    def onward(self, image: Image, cache: DynamicCache, length: int) -> dict[str, torch.Tensor]:
+    def onward(self, image: Image, cache: DynamicCache, length: int) -> dict[str, Any]:
         """Options for ``hidden`` of ``length`` more tokens after a sequence with ``image`` that is in ``cache``."""
         left_out = tokens_of(image).shape[1] - span(image)
         if not left_out:

@@ -58,7 +58,7 @@ class CompressorSpec:
 class Prepared:
     """A decoded, preprocessed image, ready for the first pass, with the facts decoding taught us."""
 
-    pixels: npt.NDArray[Any]  # of every crop, as this compressor's ``compress`` wants them; opaque to others
+    pixels: Any  # of every crop, with their ``nbytes``, as this compressor's ``compress`` wants them; opaque to others
     width: int  # of the original, after EXIF rotation
     height: int
     format: str  # "JPEG", "PNG", ...

@@ -66,9 +66,10 @@ def _built(model: Mapping[str, Any], dtype: torch.dtype) -> PreTrainedModel:
     Made in ``dtype`` as transformers makes it: rotary frequencies and the like stay in full precision.
     """
     kind = model.get("model_type")
-    config_class = CONFIG_MAPPING[kind] if kind in CONFIG_MAPPING else None
-    if config_class not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING:
+    known = kind in CONFIG_MAPPING and CONFIG_MAPPING[kind] in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
+    if not known:
         raise CompressorError(f"a model of type {kind!r} is no image-text-to-text model: use another bundle")
+    config_class = CONFIG_MAPPING[kind]
     config = config_class.from_dict(dict(model))
     return MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING[config_class]._from_config(config, dtype=dtype)
 

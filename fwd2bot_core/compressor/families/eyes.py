@@ -169,9 +169,15 @@ def alike(shapes: Sequence[Hashable]) -> list[list[int]]:
 
 
 def _load(config: Mapping[str, Any]) -> Any:
-    """transformers finds the class by its name among its own, and without torchvision."""
-    from transformers import AutoImageProcessor
+    """transformers finds the class by its name among its own image processors, and the one without torchvision."""
+    from transformers.models.auto.image_processing_auto import (
+        IMAGE_PROCESSOR_MAPPING_NAMES,
+        AutoImageProcessor,
+    )
 
+    kind = config.get("image_processor_type")
+    if not any(kind in names.values() for names in IMAGE_PROCESSOR_MAPPING_NAMES.values()) or kind is None:
+        raise BundleInvalid(f"transformers has no image processor {kind!r}: use another bundle")
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / CONFIG).write_text(json.dumps(dict(config)))
         try:
@@ -179,4 +185,5 @@ def _load(config: Mapping[str, Any]) -> Any:
                 folder, backend="pil", local_files_only=True, trust_remote_code=False
             )
         except (ValueError, OSError, TypeError) as error:
-            raise BundleInvalid(f"its image processor cannot be made ({error})") from error
+            said = " ".join(str(error).split())
+            raise BundleInvalid(f"its image processor cannot be made ({said}): use another bundle") from error

@@ -130,7 +130,7 @@ def _laid_out(model: PreTrainedModel, tokens: torch.Tensor, layout: tuple[int, .
     ids = torch.tensor(layout, device=tokens.device)
     each = tokens.shape[1] // int((ids == TILE).sum())
     ids = ids.repeat_interleave(torch.where(ids == TILE, each, 1))  # [L]
-    marks = model.get_input_embeddings()(ids.clamp_min(0)).to(tokens.dtype)  # [L, d]
+    marks: torch.Tensor = model.get_input_embeddings()(ids.clamp_min(0)).to(tokens.dtype)  # [L, d]
     return marks.expand(len(tokens), -1, -1).index_copy(1, (ids == TILE).nonzero()[:, 0], tokens)
 
 

@@ -1,6 +1,7 @@
 """Does what we feed a language model agree with what the model's own forward feeds it?
 
-The answer for families whose differences nobody has listed. Knows both ways to ask. Knows nothing of stages.
+The answer for families that nobody has looked at. It cannot see what a family's processor writes around an image or
+between its tiles: that is the question template's. Knows both ways to ask. Knows nothing of stages.
 """
 
 from __future__ import annotations

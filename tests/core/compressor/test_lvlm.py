@@ -13,7 +13,7 @@ def test_a_model_without_eyes_is_refused_by_name():
     config = LlamaConfig(
         vocab_size=8, hidden_size=8, intermediate_size=8, num_hidden_layers=1, num_attention_heads=1
     )
-    with pytest.raises(CompressorError, match="LlamaForCausalLM is no image-text-to-text model.*: use"):
+    with pytest.raises(CompressorError, match=r"LlamaForCausalLM is no image-text-to-text model.*: use"):
         Lvlm(LlamaForCausalLM(config), rank=1, alpha=1.0)
 
 

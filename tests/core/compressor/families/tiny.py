@@ -1,4 +1,4 @@
-"""A tiny random model of each family's real class, in a folder as ``save_pretrained`` leaves it: words, eyes and all."""
+"""A tiny random model of each family's real class, in a folder as ``save_pretrained`` leaves it."""
 
 from __future__ import annotations
 
