@@ -5,7 +5,6 @@ Knows items with questions, and the compressor's face. Knows nothing of training
 
 from __future__ import annotations
 
-import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,6 +13,7 @@ from typing import Any
 from fwd2bot_core.compressor.evaluation import Example, recall_at_1, right
 from fwd2bot_core.compressor.fwd2bot import Fwd2BotCompressor
 from fwd2bot_core.compressor.protocol import Prepared
+from fwd2bot_core.compressor.scoring import wilson
 from fwd2bot_core.compressor.training.dataset import Item
 from fwd2bot_core.compressor.training.images import Images
 from fwd2bot_core.errors import UsageError
@@ -107,14 +107,6 @@ def _row(kind: _Kind, lengths: Sequence[int]) -> dict[str, Any]:
 
 def _share(count: int, among: int) -> dict[str, Any]:
     return {"share": count / among, "interval": list(wilson(count, among))}
-
-
-def wilson(count: int, among: int, z: float = 1.96) -> tuple[float, float]:
-    """The 95 % interval of a share (Wilson 1927), which is right near 0 and 1, too."""
-    p, scale = count / among, 1 + z * z / among
-    middle = (p + z * z / (2 * among)) / scale
-    half = z * math.sqrt(p * (1 - p) / among + z * z / (4 * among * among)) / scale
-    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 def _search(serving: dict[int, Fwd2BotCompressor], items: Sequence[Item], images: Images) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from fwd2bot_core.compressor.fwd2bot import Fwd2BotCompressor
 from fwd2bot_core.compressor.method import Method
 from fwd2bot_core.compressor.protocol import Prepared
 from fwd2bot_core.compressor.training.config import TrainingConfig
+from fwd2bot_core.compressor.weights import cast
 from fwd2bot_core.errors import CompressorError, SettingsError
 
 PROJECTORS = ("multi_modal_projector", "connector", "merger", "deepstack_merger_list")
@@ -64,7 +65,7 @@ def _from_bundle(config: TrainingConfig) -> Fwd2BotCompressor:
             f"method.rank and method.alpha: the adapters of {config.base} have {base.method.rank} and "
             f"{base.method.alpha:g}; leave both out, or set method.fresh = true for new adapters"
         )
-    lvlm = base.net.lvlm.base.to(getattr(torch, method.dtype))
+    lvlm = cast(base.net.lvlm.base, getattr(torch, method.dtype))
     net = DoubleForward(lvlm, method, script(base.tokenizer, method))
     if not config.method.fresh:
         _continue(net, base.net)

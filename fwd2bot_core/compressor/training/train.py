@@ -182,7 +182,9 @@ def _learn(bench: _Bench, screen: Screen) -> Progress:
         {**learn, **moved},
         _Steps(bench, objective),
         bench.config.output / STATE,
-        watcher=record.Several(record.Log(bench.config.output), screen) if bench.team.leads else Watcher(),
+        watcher=record.Several(record.Log(bench.config.output), screen)
+        if bench.team.leads
+        else record.Several(),
         own_backward=True,
         rates=dict.fromkeys(moved, training.projector_rate / training.rate),
         team=bench.team,
