@@ -21,10 +21,8 @@ def picture(seed: int, size: tuple[int, int]) -> Image.Image:
 
 @pytest.fixture(params=["qwen3_vl", "smolvlm", "internvl", "llava_onevision"])
 def eye(request):
-    settings = tiny.EYES[request.param] | (
-        {"return_row_col_info": True} if request.param == "smolvlm" else {}
-    )
-    return Processed(settings, tiny.tokenizer(opens=False))
+    own = {"smolvlm": {"return_row_col_info": True}, "internvl": {"crop_to_patches": True}}
+    return Processed(tiny.EYES[request.param] | own.get(request.param, {}), tiny.tokenizer(opens=False))
 
 
 def test_many_threads_see_what_one_sees(eye):
