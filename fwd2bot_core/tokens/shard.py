@@ -22,7 +22,7 @@ from fwd2bot_core.errors import CompressorMismatch, IntegrityError
 from fwd2bot_core.tokens import codec as codecs
 from fwd2bot_core.tokens import pooled as pooling
 from fwd2bot_core.tokens.codec_name import CodecName
-from fwd2bot_core.tokens.numbers import finite_rows
+from fwd2bot_core.tokens.numbers import finite_rows, stored_dtype
 from fwd2bot_core.tokens.schema import Head, head_of, schema_of
 
 ROWS_PER_GROUP = 64  # 9-16 ms for the lookup of one row; see docs/decisions.md
@@ -174,11 +174,23 @@ def read_rows(file: BinaryIO) -> list[ShardRow]:
 def read_tokens(
     file: BinaryIO, row: int, fingerprint: str, object_version_id: int | None = None
 ) -> npt.NDArray[Any]:
-    """Row ``row``'s [k, d] summary tokens as its codec gives them back, reading only that row's group.
+    """Row ``row``'s [k, d] summary tokens, reading only that row's group; see ``read_many``."""
+    found: npt.NDArray[Any] = read_many(file, [row], fingerprint, [object_version_id])[0]
+    return found
+
+
+def read_many(
+    file: BinaryIO,
+    rows: Sequence[int],
+    fingerprint: str,
+    object_version_ids: Sequence[int | None] | None = None,
+) -> npt.NDArray[Any]:
+    """The [B, k, d] summary tokens of ``rows`` as their codec gives them back, reading each row group at most once.
 
     Raises ``CompressorMismatch`` if another compressor made the shard, ``IntegrityError`` if it is damaged, has
-    no such row, or holds another image there than ``object_version_id`` (None: whatever lies there).
+    no such row, or holds another image there than ``object_version_ids`` say (None: whatever lies there).
     """
+    expected = object_version_ids or [None] * len(rows)
 
     def read() -> npt.NDArray[Any]:
         shard = _open(file)
@@ -189,18 +201,27 @@ def read_tokens(
                 f"the tokens were made by {spec.name} ({spec.short}), not by {fingerprint[:12]}; "
                 "use that compressor, or compress the images again"
             )
-        group, inside = _locate(shard, row)
-        table = shard.read_row_group(group, columns=["object_version_id", "tokens"])
-        found = table.column("object_version_id")[inside].as_py()
-        if object_version_id not in (None, found):
-            raise IntegrityError(
-                f"row {row} of the shard holds object version {found}, not {object_version_id}: the ledger and the "
-                "shard disagree; `fwd2bot verify` names what was altered"
-            )
-        column = table.column("tokens").combine_chunks()
-        return codecs.decode(column.slice(inside, 1), spec, head.codec).reshape(spec.k, spec.d)
+        located = [_locate(shard, row) for row in rows]
+        found = np.empty((len(rows), spec.k, spec.d), stored_dtype(spec))
+        for group in sorted({group for group, _ in located}):
+            mine = [at for at, (its, _) in enumerate(located) if its == group]
+            table = shard.read_row_group(group, columns=["object_version_id", "tokens"])
+            picked = table.take(pa.array([located[at][1] for at in mine]))
+            numbers = picked.column("object_version_id").to_pylist()
+            for at, number in zip(mine, numbers, strict=True):
+                _check_image(rows[at], number, expected[at])
+            found[mine] = codecs.decode(picked.column("tokens").combine_chunks(), spec, head.codec)
+        return found
 
     return _guarded(read)
+
+
+def _check_image(row: int, found: int, expected: int | None) -> None:
+    if expected not in (None, found):
+        raise IntegrityError(
+            f"row {row} of the shard holds object version {found}, not {expected}: the ledger and the shard "
+            "disagree; `fwd2bot verify` names what was altered"
+        )
 
 
 def _locate(shard: Any, row: int) -> tuple[int, int]:

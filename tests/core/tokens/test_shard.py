@@ -18,7 +18,15 @@ from fwd2bot_core.errors import CompressorMismatch, IntegrityError, StoreUnreach
 from fwd2bot_core.tokens.codec import as_stored
 from fwd2bot_core.tokens.codec_name import NAMES, CodecName
 from fwd2bot_core.tokens.schema import Head
-from fwd2bot_core.tokens.shard import ShardWriter, read_head, read_rows, read_tokens, shard_path, write_shard
+from fwd2bot_core.tokens.shard import (
+    ShardWriter,
+    read_head,
+    read_many,
+    read_rows,
+    read_tokens,
+    shard_path,
+    write_shard,
+)
 from tests.core.tokens.shards import NIGHT, Made, made, row, spec_of
 
 MADE = made(150)
@@ -186,6 +194,17 @@ def test_one_row_costs_one_row_group() -> None:
     found = read_tokens(file, 300, big.spec.fingerprint)
     assert (found == big.tokens[300]).all()
     assert file.read_bytes < 500_000
+
+
+def test_many_rows_come_in_the_order_asked_for() -> None:
+    rows, opened = [149, 3, 64, 3, 0, 140], reader()
+    numbers = [MADE.rows[row].object_version_id for row in rows]
+    found = read_many(opened, rows, MADE.spec.fingerprint, numbers)
+    assert found.tobytes() == MADE.tokens[rows].tobytes()
+    assert found.dtype == MADE.tokens.dtype
+    assert read_many(reader(), [], MADE.spec.fingerprint).shape == (0, *MADE.tokens.shape[1:])
+    with pytest.raises(IntegrityError, match=f"row 64 .* holds object version {numbers[2]}, not 0"):
+        read_many(reader(), rows, MADE.spec.fingerprint, [*numbers[:2], 0, *numbers[3:]])
 
 
 def test_tokens_of_another_compressor_are_refused() -> None:
