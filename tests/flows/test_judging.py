@@ -1,0 +1,109 @@
+"""`fwd2bot fidelity` and `fwd2bot check-labels`, as people and scripts meet them; the docs' worked example."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flows.cli import main
+from infra import archive
+from infra.installation import Installation
+from tests.houses import COLLECTION, night
+
+DOCS = Path(__file__).parents[2] / "docs" / "fidelity.md"
+Run = Callable[..., "Ended"]
+BuildHouse = Callable[..., Installation]
+Photos = Callable[..., list[Path]]
+
+
+@dataclass(frozen=True)
+class Ended:
+    code: int
+    out: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+@pytest.fixture
+def run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Run:
+    """The command in this process, on the house of the test."""
+
+    def call(*arguments: str) -> Ended:
+        with pytest.raises(SystemExit) as ended:
+            main([*arguments, "--config", str(tmp_path / "fwd2bot.toml")])
+        return Ended(int(ended.value.code or 0), capsys.readouterr().out)
+
+    return call
+
+
+@pytest.fixture
+def made(house: BuildHouse, photos: Photos) -> Installation:
+    photos(5)
+    installation = house()
+    night(installation)
+    return installation
+
+
+def test_fidelity_tells_people_and_machines(made: Installation, run: Run, tmp_path: Path) -> None:
+    ended = run("fidelity", COLLECTION, "0001.jpg", "0002.jpg")
+    assert ended.code == 0
+    assert "2 judged, mean 1.000, 0 below 0.9" in ended.out
+    told = run("fidelity", "--json").json
+    assert {
+        name: told[name] for name in ("collection", "threshold", "judged", "below", "mean", "lowest")
+    } == {
+        "collection": COLLECTION,
+        "threshold": 0.9,
+        "judged": 5,
+        "below": 0,
+        "mean": 1.0,
+        "lowest": 1.0,
+    }
+    assert len(told["images"]) == 5
+    (tmp_path / "photos" / "0003.jpg").unlink()
+    ended = run("fidelity")
+    assert ended.code == 3
+    assert "vanished" in ended.out
+    assert run("fidelity", COLLECTION, "unknown.jpg").code == 1
+
+
+def test_fidelity_below_the_threshold_is_4(
+    made: Installation,
+    run: Run,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kept = archive.tokens
+    monkeypatch.setattr(archive, "tokens", lambda house, stored: kept(house, stored) * 0)
+    ended = run("fidelity")
+    assert ended.code == 4
+    assert "5 below 0.9" in ended.out
+    assert run("fidelity", "--at-least", "0").code == 0
+
+
+def test_check_labels_tells_people_and_machines(made: Installation, run: Run, tmp_path: Path) -> None:
+    said = {f"{n:04}.jpg": archive.ask(made, f"{n:04}.jpg", "which lot ?")[1].text for n in range(5)}
+    labels = [{"key": key, "question": "which lot ?", "answer": text} for key, text in said.items()]
+    labels[4]["answer"] = "[bold]x"
+    file = tmp_path / "labels.jsonl"
+    file.write_text("\n".join(map(json.dumps, labels)))
+    ended = run("check-labels", COLLECTION, str(file))
+    assert ended.code == 0
+    assert re.search(r"all +│? *4 +│? *5 +│? *0.800", ended.out)
+    assert "[bold]x" in ended.out
+    assert run("check-labels", COLLECTION, str(file), "--at-least", "0.3").code == 0
+    ended = run("check-labels", COLLECTION, str(file), "--at-least", "0.8")
+    assert ended.code == 4
+    assert "not passed" in ended.out
+    told = run("check-labels", COLLECTION, str(file), "--json").json
+    assert (told["right"], told["questions"], told["accuracy"], told["passed"]) == (4, 5, 0.8, None)
+    file.write_text(file.read_text() + '\n{"key": "gone.jpg", "question": "which lot ?", "answer": "bolt"}\n')
+    assert run("check-labels", COLLECTION, str(file)).code == 3
+    assert run("check-labels", COLLECTION, str(tmp_path / "none.jsonl")).code == 2
