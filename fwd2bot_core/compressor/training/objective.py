@@ -121,7 +121,8 @@ class Objective:
             with torch.set_grad_enabled(self._see and torch.is_grad_enabled()):
                 visual = self._net.visual(look)
             parts.append(self._net.summarise(visual))
-        return torch.cat(parts)[chunk.order].unflatten(0, (-1, self._view.count))
+        states = torch.cat(parts)[chunk.order]  # [B * crops, k, d]
+        return states.view(-1, self._view.count, *states.shape[1:])
 
     def _answers(self, asked: Asked, states: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         """The losses of all answers (each the mean over its words), summed, from ``states`` [Q, crops, k, d]."""

@@ -1,0 +1,93 @@
+"""A bundle's figures, whatever they are, as tables for people: what repeats becomes a table, the rest a list.
+
+Knows shapes of JSON values. Knows nothing of what the figures mean.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from tasks.units import visible
+
+
+def show_figures(console: Console, name: str, figures: Mapping[str, Any]) -> None:
+    """Tables first, then everything else by its dotted name."""
+    tables = dict(_tables("", figures))
+    for title, rows in tables.items():
+        console.print(_table(title, rows))
+    show_facts(console, {"bundle": name, **dict(_plain("", figures, frozenset(tables)))})
+
+
+def show_facts(console: Console, facts: Mapping[str, Any]) -> None:
+    """Names and values, one a line; those of groups by their dotted names."""
+    drawn = Table(show_header=False, box=None, padding=(0, 2))
+    drawn.add_column()
+    drawn.add_column(overflow="fold")
+    for name, value in _plain("", facts, frozenset()):
+        drawn.add_row(escape(name.replace("_", " ")), _cell(value))
+    console.print(drawn)
+
+
+def _tables(prefix: str, values: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Mapping[str, Any]]]]:
+    for name, value in values.items():
+        if isinstance(value, Mapping) and value:
+            if _repeats(value):
+                yield prefix + name, value
+            else:
+                yield from _tables(f"{prefix}{name}.", value)
+
+
+def _repeats(value: Mapping[str, Any]) -> bool:
+    """Whether its members are alike, and not themselves shares with an interval."""
+    rows = list(value.values())
+    alike = all(isinstance(row, Mapping) and row.keys() == rows[0].keys() for row in rows)
+    return alike and len(rows) > 1 and not _is_share(rows[0])
+
+
+def _is_share(value: Any) -> bool:
+    return isinstance(value, Mapping) and value.keys() == {"share", "interval"}
+
+
+def _plain(prefix: str, values: Mapping[str, Any], but: frozenset[str]) -> Iterator[tuple[str, Any]]:
+    for name, value in values.items():
+        if prefix + name in but:
+            continue
+        if isinstance(value, Mapping) and not _is_share(value):
+            yield from _plain(f"{prefix}{name}.", value, but)
+        else:
+            yield prefix + name, value
+
+
+def _table(title: str, rows: Mapping[str, Mapping[str, Any]]) -> Table:
+    flat = {name: dict(_plain("", row, frozenset())) for name, row in rows.items()}
+    columns = list(dict.fromkeys(column for row in flat.values() for column in row))
+    drawn = Table(title=escape(title.replace("_", " ")), title_justify="left", header_style="bold")
+    drawn.add_column("", overflow="fold")
+    for column in columns:
+        drawn.add_column(escape(column.replace("_", " ").replace(".", " ")), justify="right")
+    for name, row in flat.items():
+        drawn.add_row(escape(visible(name)), *(_cell(row.get(column)) for column in columns))
+    return drawn
+
+
+def _cell(value: Any) -> str:
+    match value:
+        case None:
+            return "-"
+        case bool():
+            return "yes" if value else "no"
+        case int():
+            return f"{value:,}"
+        case float():
+            return f"{value:,.3f}"
+        case {"share": share, "interval": [low, high]}:
+            return f"{share:.3f} ({low:.3f} to {high:.3f})"
+        case list():
+            return escape(visible(", ".join(map(str, value)))) or "-"
+        case _:
+            return escape(visible(str(value)))
