@@ -10,7 +10,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fwd2bot_core.compressor.preprocess import cut
@@ -31,6 +31,7 @@ OWN = CompressorSpec(
 )
 SETTLED = View(k=8, size=(64, 64))
 
+untimed = settings(deadline=None, max_examples=60)  # a busy machine is no finding
 sides = st.integers(1, 4000)
 tilings = st.tuples(st.integers(1, 8), st.integers(1, 8)).filter(lambda tiles: tiles != (1, 1))
 overlaps = st.floats(0, 0.5, allow_nan=False)
@@ -52,6 +53,7 @@ def stretches(view: View, width: int, height: int) -> tuple[list[tuple[int, int]
     return [(box[0], box[2]) for box in across], [(box[1], box[3]) for box in down]
 
 
+@untimed
 @given(tilings, overlaps, sides, sides)
 def test_tiles_cover_every_pixel_and_overlap_no_more_than_asked(
     tiles: tuple[int, int], overlap: float, width: int, height: int
@@ -68,6 +70,7 @@ def test_tiles_cover_every_pixel_and_overlap_no_more_than_asked(
         assert all(end - start <= longest + 2 for start, end in edges)
 
 
+@untimed
 @given(tilings, overlaps, sides, sides)
 def test_tiles_lie_row_by_row_from_the_top_left(
     tiles: tuple[int, int], overlap: float, width: int, height: int
@@ -80,6 +83,7 @@ def test_tiles_lie_row_by_row_from_the_top_left(
     assert rows == sorted(rows)
 
 
+@untimed
 @given(regions(), sides, sides)
 def test_a_region_is_wholly_seen_and_inside_the_photo(region: Region, width: int, height: int) -> None:
     left, top, right, bottom = View(thumbnail=False, regions=(region,)).crops[0].box(width, height)
@@ -91,12 +95,14 @@ def test_a_region_is_wholly_seen_and_inside_the_photo(region: Region, width: int
     assert bottom > top
 
 
+@untimed
 @given(tilings, overlaps, regions(), st.integers(1, 500), st.integers(1, 500))
 def test_a_photo_of_the_least_size_enlarges_no_crop(
     tiles: tuple[int, int], overlap: float, region: Region, width: int, height: int
 ) -> None:
     view = View(tiles=tiles, overlap=overlap, regions=(region,))
-    for left, top, right, bottom in (crop.box(*view.least((width, height))) for crop in view.crops):
+    least = view.least((width, height))
+    for left, top, right, bottom in (crop.box(*least) for crop in view.crops):
         assert right - left >= width
         assert bottom - top >= height
 
