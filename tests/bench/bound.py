@@ -121,7 +121,7 @@ def _shard(compressor: Compressor, bodies: list[bytes], micro_batch: int, stages
         decoded = time.perf_counter()
         summary = compressor.compress(images)
         passed = time.perf_counter()
-        _append(writer, images, some, summary)
+        append(writer, images, some, summary)
         encoded = time.perf_counter()
         stages["decode"] += decoded - at
         stages["forward"] += passed - decoded
@@ -132,7 +132,7 @@ def _shard(compressor: Compressor, bodies: list[bytes], micro_batch: int, stages
     return shard
 
 
-def _append(writer: ShardWriter, images: list[Prepared], bodies: list[bytes], summary: Summary) -> None:
+def append(writer: ShardWriter, images: list[Prepared], bodies: list[bytes], summary: Summary) -> None:
     rows = [
         ShardRow(
             object_version_id=writer.rows + n,
