@@ -6,14 +6,16 @@ Reads committed rows only and never an original. Knows nothing about how anythin
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 import sqlalchemy as sa
 
 from fwd2bot_core.audit.segment import read_segment
 from fwd2bot_core.compressor.protocol import Answer
-from fwd2bot_core.tokens.shard import read_tokens
+from fwd2bot_core.tokens.shard import read_many
 from infra import leases
 from infra.installation import Installation
 from infra.lookup import Stored, find, locate
@@ -277,8 +279,19 @@ def tokens(installation: Installation, stored: Stored) -> npt.NDArray[Any]:
 
     Raises ``IntegrityError`` if that row is damaged or shows another image.
     """
-    with installation.archive.open(stored.shard) as file:
-        return read_tokens(file, stored.row, stored.fingerprint, stored.object_version_id)
+    return many_tokens(installation, [stored])[0]
+
+
+def many_tokens(installation: Installation, wanted: Sequence[Stored]) -> npt.NDArray[Any]:
+    """The same of several images, [B, k, d] in their order; each shard is opened once."""
+    found: dict[Stored, npt.NDArray[Any]] = {}
+    for shard in dict.fromkeys(stored.shard for stored in wanted):
+        mine = list(dict.fromkeys(stored for stored in wanted if stored.shard == shard))
+        numbers = [stored.object_version_id for stored in mine]
+        with installation.archive.open(shard) as file:
+            rows = read_many(file, [stored.row for stored in mine], mine[0].fingerprint, numbers)
+        found |= dict(zip(mine, rows, strict=True))
+    return np.stack([found[stored] for stored in wanted])
 
 
 def ask(

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import sqlalchemy as sa
 
 from fwd2bot_core.audit.events import Event
@@ -133,7 +132,7 @@ def check_labels(
     compressor, size = installation.compressor(collection), installation.settings.compressor.micro_batch
     for start in range(0, len(asked), size):
         few = asked[start : start + size]
-        tokens = np.stack([archive.tokens(installation, places[label.key]) for label in few])
+        tokens = archive.many_tokens(installation, [places[label.key] for label in few])
         said += [answer.text for answer in compressor.answers(tokens, [label.question for label in few])]
         progress(len(said), len(asked))
     return _written(installation, collection, file, asked, said, list(places.values()), missing, at_least)
