@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from flows.cli import main
+from fwd2bot_core.compressor.scoring import wilson
 from infra import archive
 from infra.installation import Installation
 from tests.houses import COLLECTION, night
@@ -107,3 +109,39 @@ def test_check_labels_tells_people_and_machines(made: Installation, run: Run, tm
     file.write_text(file.read_text() + '\n{"key": "gone.jpg", "question": "which lot ?", "answer": "bolt"}\n')
     assert run("check-labels", COLLECTION, str(file)).code == 3
     assert run("check-labels", COLLECTION, str(tmp_path / "none.jsonl")).code == 2
+
+
+AROUND_THE_DOCS = """
+[compressor]
+bundle = "fake"
+[execution]
+executor = "inline"
+[night]
+engine = "direct"
+"""
+
+
+def test_the_worked_example_of_the_docs_works(run: Run, photos: Photos, tmp_path: Path) -> None:
+    """Its settings, its labels and its commands, word for word; only the answers are a fake compressor's."""
+    blocks = dict(re.findall(r"```(toml|jsonl)\n(.*?)```", DOCS.read_text(), re.DOTALL))
+    commands = re.findall(r"^\$ fwd2bot ([^#\n]+)", DOCS.read_text(), re.MULTILINE)
+    photos(3)
+    (tmp_path / "fwd2bot.toml").write_text(blocks["toml"] + AROUND_THE_DOCS)
+    labels = tmp_path / "labels.jsonl"
+    labels.write_text(blocks["jsonl"])
+    night = run("night", "--json").json
+    assert (night["fidelity"]["judged"], night["fidelity"]["threshold"]) == (3, 0.92)
+    ended = [run(*shlex.split(command.replace("labels.jsonl", str(labels)))) for command in commands]
+    assert [one.code for one in ended] == [0, 0, 4]
+    assert "mean 1.000, 0 below 0.92" in ended[0].out
+    assert "describe ." in ended[1].out
+    for shown in ("content", "defect", "all", "95 % interval", "asked for was 0.95"):
+        assert shown in ended[2].out
+
+
+def test_the_docs_say_how_many_labels_it_takes() -> None:
+    said = re.findall(r"(0\.\d+) needs (\d+) labels|and (0\.\d+) needs (\d+)", DOCS.read_text())
+    pairs = [(float(a or c), int(b or d)) for a, b, c, d in said]
+    assert len(pairs) == 2
+    for share, labels in pairs:
+        assert wilson(labels - 1, labels - 1)[0] < share <= wilson(labels, labels)[0]
