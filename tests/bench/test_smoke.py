@@ -5,7 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from unittest import mock
+
+import pytest
+
+from tests.bench import first_word, memory, pass1, shapes
 
 
 def test_night_speed_measures_a_small_night(tmp_path: Path) -> None:
@@ -25,3 +31,41 @@ def test_listing_measures_two_small_archives(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-m", "tests.bench.listing", *words, tmp_path], check=True, timeout=120)
     said = json.loads((tmp_path / "listing.json").read_text())
     assert [one["entries"] for one in said["sizes"]] == [10, 6000]
+
+
+def test_pass1_measures_a_tiny_model_three_ways(tmp_path: Path) -> None:
+    assert pass1.main(bundle="", shape=("tiny",), batch=(1, 2), rounds=2, out=tmp_path) == 0
+    said = json.loads((tmp_path / "pass1.json").read_text())
+    assert [(row["batch"], row["k"]) for row in said["rows"]] == [(1, 2), (2, 2)]
+    assert all(row["plain_ms"] > 0 and row["ours_ms"] > 0 for row in said["rows"])
+    assert (tmp_path / "pass1.svg").read_bytes().startswith(b"<?xml")
+
+
+def test_a_model_of_32_000_words_that_misses_the_goal_fails_the_command(tmp_path: Path) -> None:
+    wordy = replace(shapes.SHAPES["tiny"], vocabulary=32_000)
+    with mock.patch.dict(shapes.SHAPES, wordy=wordy):
+        words = {"bundle": "", "shape": ("wordy",), "batch": (1,), "rounds": 1, "out": tmp_path}
+        assert pass1.main(**words, goal=1e9) == 1
+        assert pass1.main(**words, goal=0) == 0
+
+
+def test_pass1_refuses_states_that_are_not_the_plain_ones() -> None:
+    found = pass1.ways(shapes.net(shapes.SHAPES["tiny"]), 1, 2)
+    with pytest.raises(AssertionError, match="states differ"):
+        pass1.measure(found | {"ours": lambda: found["ours"]().neg()}, 1)
+
+
+def test_first_word_reads_tokens_of_the_shard_that_it_wrote(tmp_path: Path) -> None:
+    assert first_word.main(bundle="tiny", batch=(1, 2), rounds=1, images=4, goal=0, out=tmp_path) == 0
+    said = json.loads((tmp_path / "first_word.json").read_text())
+    assert (said["k"], said["visual_tokens"], said["fewer"]) == (2, 16, 8.0)
+    assert all(row["reading_ms"] > 0 and row["image_ms"] > 0 for row in said["rows"])
+    assert (tmp_path / "first_word.svg").read_bytes().startswith(b"<?xml")
+
+
+def test_memory_counts_a_process_of_its_own(tmp_path: Path) -> None:
+    assert memory.main(model="tiny", compress=(1,), train=(2,), out=tmp_path) == 0
+    said = json.loads((tmp_path / "memory.json").read_text())
+    assert [(row["use"], row["batch"]) for row in said["rows"]] == [("compress", 1), ("train", 2)]
+    assert all(row["peak_mb"] >= row["loaded_mb"] > 100 for row in said["rows"])
+    assert (tmp_path / "memory.svg").read_bytes().startswith(b"<?xml")
