@@ -9,17 +9,48 @@ import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
+import infra.database
 from fwd2bot_core.errors import LedgerError, LedgerLocked, LedgerNewer, LedgerUnreachable, SettingsError
 from infra.database import Ledger, open_ledger
-from infra.tables import audit_head, collections, metadata, object_versions
+from infra.tables import audit_head, collections, metadata, object_versions, summaries
 
 AT = datetime(2026, 11, 24, 12, tzinfo=UTC)
+
+
+ROWS: dict[str, dict[str, Any]] = {  # a single image, as the first release wrote it down
+    "collections": {"id": 1, "name": "a", "originals": "", "prefix": "", "registered_at": AT},
+    "compressors": {
+        "id": 1, "fingerprint": "f", "name": "n", "k": 1, "d": 1, "dtype": "float32", "token_bytes": 4,
+        "registered_at": AT,
+    },
+    "object_versions": {
+        "id": 1, "collection_id": 1, "key": "k", "identity": "i", "size": 1, "modified": AT, "salt": b"s" * 16,
+        "first_seen_at": AT,
+    },
+    "runs": {
+        "id": "r", "kind": "night", "collection_id": 1, "compressor_id": 1, "state": "completed", "fencing": 1,
+        "night": AT.date(), "started_at": AT, "host": "h", "pid": 1, "software": "s",
+    },
+    "batches": {
+        "id": "b", "collection_id": 1, "compressor_id": 1, "run_id": "r", "night": AT.date(), "state": "committed",
+        "units": 1, "bytes": 1, "attempts": 1, "planned_at": AT,
+    },
+    "shards": {
+        "id": 1, "path": "p", "batch_id": "b", "collection_id": 1, "compressor_id": 1, "run_id": "r",
+        "night": AT.date(), "sha256": "s", "bytes": 1, "rows": 1, "committed_at": AT,
+    },
+    "summaries": {
+        "object_version_id": 1, "compressor_id": 1, "shard_id": 1, "row": 3, "source_bytes": 1, "token_bytes": 512
+    },
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -59,6 +90,29 @@ def test_the_migrations_make_exactly_the_tables_that_the_code_uses(ledger: Ledge
             connection, opts={"compare_type": True, "compare_server_default": True}
         )
         assert compare_metadata(context, metadata) == []
+
+
+def test_a_ledger_of_the_first_release_keeps_its_rows_and_knows_no_fidelity(ledger_url: str) -> None:
+    config, _ = infra.database._alembic()
+    engine = sa.create_engine(ledger_url)
+    old = {
+        name: sa.table(name, *(sa.column(column, metadata.tables[name].c[column].type) for column in row))
+        for name, row in ROWS.items()
+    }
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        for name, row in ROWS.items():
+            connection.execute(old[name].insert().values(**row))
+    engine.dispose()
+    opened = open_ledger(ledger_url)
+    with opened.write() as connection:
+        (row,) = connection.execute(sa.select(summaries)).all()
+        assert (row.row, row.token_bytes) == (3, 512)
+        assert (row.fidelity, row.worst_probe, row.probe_set_id) == (None, None, None)
+    with pytest.raises(LedgerError), opened.write() as connection:  # the new column refers to its table
+        connection.execute(summaries.update().values(probe_set_id=77))
+    opened.close()
 
 
 def test_opening_again_changes_nothing(url: str) -> None:

@@ -36,6 +36,18 @@ def folder(made, tmp_path):
     return shutil.copytree(made, tmp_path / "copy")
 
 
+def test_the_questions_of_fidelity_are_the_bundles_own_and_no_part_of_its_fingerprint(folder):
+    loaded = bundle.load_bundle(folder)
+    assert loaded.fidelity_probes == ("how many items ?",)  # those of its probes, where it names no others
+    listed = json.loads((folder / bundle.PROBES).read_bytes())
+    asked = ["describe .", "is there a bag ?"]
+    whole = manifest.canonical({**listed, "fidelity_probes": asked})
+    assert bundle.add_files(folder, {bundle.PROBES: whole}) == loaded.spec.fingerprint
+    again = bundle.load_bundle(folder)
+    assert again.fidelity_probes == tuple(asked)
+    assert bundle.self_check(again) == []
+
+
 def test_a_bundle_gives_the_same_bits_in_every_load(made):
     first, again = bundle.load_bundle(made), bundle.load_bundle(made)
     images = [first.prepare(models.image(seed)) for seed in range(3)]
