@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 compressor_app = App(name="compressor", help="The compressors: train one, evaluate one, show what one is.")
 app.command(compressor_app)
 
+TOLD = ("fingerprint", "accuracy", "recall_at_1", "recall_among")  # of all figures, after a training
 Json = Annotated[bool, Parameter(help="Print JSON for machines.", negative="")]
 
 
@@ -43,7 +44,8 @@ def train(config: Path, *, json: Json = False) -> int:
     with screen(terminal(), silent=json) as shown:
         made = run(settings.read(config), shown)
     if made is not None:  # else another process of the team says it
-        _show_figures(f"{made.bundle}", made.figures, json)
+        told = made.figures if json else {name: made.figures[name] for name in TOLD if name in made.figures}
+        _show_figures(str(made.bundle), told, json)
     return ExitCode.OK
 
 
@@ -132,10 +134,11 @@ def _measured(
     from flows.screens import counting
     from fwd2bot_core.compressor.bundle import load_bundle
     from fwd2bot_core.compressor.training import dataset
+    from fwd2bot_core.compressor.training.device import tried
     from fwd2bot_core.compressor.training.examination import examine, images_of
 
     items = dataset.read([str(data)], ignore=ignore)
-    compressor = load_bundle(name, device=device)
+    compressor = load_bundle(name, device=tried(device))
     images = images_of(compressor, items)
     with counting(terminal(), "asking", silent) as told:
         figures = examine(compressor, items, images, limit=limit, told=told)

@@ -16,7 +16,7 @@ from tasks.units import visible
 
 
 def show_figures(console: Console, name: str, figures: Mapping[str, Any]) -> None:
-    """Tables first, then everything else by its dotted name."""
+    """Tables first, then everything else by its full name."""
     tables = dict(_tables("", figures))
     for title, rows in tables.items():
         console.print(_table(title, rows))
@@ -24,7 +24,7 @@ def show_figures(console: Console, name: str, figures: Mapping[str, Any]) -> Non
 
 
 def show_facts(console: Console, facts: Mapping[str, Any]) -> None:
-    """Names and values, one a line; those of groups by their dotted names."""
+    """Names and values, one a line; those of groups by their full names."""
     drawn = Table(show_header=False, box=None, padding=(0, 2))
     drawn.add_column()
     drawn.add_column(overflow="fold")
@@ -39,7 +39,7 @@ def _tables(prefix: str, values: Mapping[str, Any]) -> Iterator[tuple[str, Mappi
             if _repeats(value):
                 yield prefix + name, value
             else:
-                yield from _tables(f"{prefix}{name}.", value)
+                yield from _tables(f"{prefix}{name}: ", value)
 
 
 def _repeats(value: Mapping[str, Any]) -> bool:
@@ -58,7 +58,7 @@ def _plain(prefix: str, values: Mapping[str, Any], but: frozenset[str]) -> Itera
         if prefix + name in but:
             continue
         if isinstance(value, Mapping) and not _is_share(value):
-            yield from _plain(f"{prefix}{name}.", value, but)
+            yield from _plain(f"{prefix}{name}: ", value, but)
         else:
             yield prefix + name, value
 
@@ -69,7 +69,7 @@ def _table(title: str, rows: Mapping[str, Mapping[str, Any]]) -> Table:
     drawn = Table(title=escape(title.replace("_", " ")), title_justify="left", header_style="bold")
     drawn.add_column("", overflow="fold")
     for column in columns:
-        drawn.add_column(escape(column.replace("_", " ").replace(".", " ")), justify="right")
+        drawn.add_column(escape(column.replace("_", " ").replace(":", "")), justify="right")
     for name, row in flat.items():
         drawn.add_row(escape(visible(name)), *(_cell(row.get(column)) for column in columns))
     return drawn

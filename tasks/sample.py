@@ -1,4 +1,4 @@
-"""The sample archive that `fwd2bot demo` lays out: real pictures, and a settings file beside them.
+"""The sample archive that `fwd2bot demo` lays out: real pictures, with a settings file and labels beside them.
 
 Knows nothing about nights; what it makes is used like anybody's own archive.
 """
@@ -8,10 +8,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from fwd2bot_core.compressor.nano import samples
+from fwd2bot_core.compressor.nano import labels, samples
 from fwd2bot_core.errors import UsageError
 
 SEED = 2026
+LABELS = "labels.jsonl"  # what a person would write down about the photos
 SETTINGS = """\
 # Written by `fwd2bot demo`. Each setting and its default: `fwd2bot config show --config {file}`.
 
@@ -59,10 +60,14 @@ def _lay_out(folder: Path, images: int, add: int) -> dict[str, Any]:
     wanted = add if present else images + add
     keys = samples.write_archive(photos, wanted, seed=SEED, start=present)
     total = present + len(keys)
+    if keys:
+        labels.write(folder / LABELS, photos.name, total, seed=SEED)
     return {
         "folder": str(folder),
         "settings": str(settings),
         "written": len(keys),
         "images": total,
-        "message": f"{folder}: {len(keys):,} photos written, {total:,} in all; settings in {settings}",
+        "labels": str(folder / LABELS),
+        "message": f"{folder}: {len(keys):,} photos written, {total:,} in all; settings in {settings}, labels in "
+        f"{folder / LABELS}",
     }

@@ -5,6 +5,7 @@
     kind       of the question, for the table of figures
     caption    a short one, or a list of them
     negatives  a list of captions that are false of the image
+    key        of the image in an archive: for ``fwd2bot check-labels``, of no use here
     group      images of one group are no negatives of each other, and are held out together
 
 A row needs its image, and a question with its answer or a caption. Knows files and rows. Knows nothing of
@@ -22,7 +23,7 @@ from typing import Any
 
 from fwd2bot_core.errors import UsageError
 
-COLUMNS = ("image", "question", "answer", "kind", "caption", "negatives", "group")
+COLUMNS = ("image", "question", "answer", "kind", "caption", "negatives", "group", "key")
 DEFAULT_KIND = "question"
 
 

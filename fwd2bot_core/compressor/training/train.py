@@ -23,6 +23,7 @@ from fwd2bot_core.compressor.training import dataset, provenance, record, start
 from fwd2bot_core.compressor.training.chunks import Cutter
 from fwd2bot_core.compressor.training.config import TrainingConfig
 from fwd2bot_core.compressor.training.dataset import Item
+from fwd2bot_core.compressor.training.device import enough_memory, tried
 from fwd2bot_core.compressor.training.drawing import Drawer, Drawn
 from fwd2bot_core.compressor.training.images import Images
 from fwd2bot_core.compressor.training.loop import Losses, Progress, Recipe, Watcher, run
@@ -60,7 +61,8 @@ def train(config: TrainingConfig, screen: Screen | None = None) -> Trained | Non
     """
     team = join(config.training.device)
     try:
-        return _train(config, team, screen or Screen())
+        with enough_memory():
+            return _train(config, team, screen or Screen())
     finally:
         team.leave()
 
@@ -92,8 +94,9 @@ class _Bench:
 
 def _prepare(config: TrainingConfig, team: Team, screen: Screen) -> _Bench:
     training, data = config.training, config.data
+    shared = team.size > 1 and training.device == "cuda"
+    device = tried(f"cuda:{team.local}" if shared else training.device)
     items, held_out = _items(config)
-    device = f"cuda:{team.local}" if team.size > 1 and training.device == "cuda" else training.device
     compressor = start.begin(config, device)
     net = compressor.net
     wording = Wording(
