@@ -74,7 +74,13 @@ class Fwd2BotCompressor:
     def at(self, view: View) -> Fwd2BotCompressor:
         """The same loaded model looking through another ``view``; raises ``UsageError`` if it cannot."""
         return Fwd2BotCompressor(
-            self.net, self.tokenizer, self.method, self._fingerprint, limits=self._limits, view=view
+            self.net,
+            self.tokenizer,
+            self.method,
+            self._fingerprint,
+            fidelity_probes=self.fidelity_probes,
+            limits=self._limits,
+            view=view,
         )
 
     def prepare(self, data: bytes) -> Prepared:
