@@ -279,7 +279,8 @@ def tokens(installation: Installation, stored: Stored) -> npt.NDArray[Any]:
 
     Raises ``IntegrityError`` if that row is damaged or shows another image.
     """
-    return many_tokens(installation, [stored])[0]
+    found: npt.NDArray[Any] = many_tokens(installation, [stored])[0]
+    return found
 
 
 def many_tokens(installation: Installation, wanted: Sequence[Stored]) -> npt.NDArray[Any]:

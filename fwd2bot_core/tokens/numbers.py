@@ -19,11 +19,10 @@ _STORED: dict[str, np.dtype[Any]] = {
     "bfloat16": np.dtype("<u2"),
 }
 _BFLOAT16_EXPONENT = 0x7F80  # all ones here means infinity or NaN
-_LARGEST_BFLOAT16 = np.array(0x7F7F << 16, np.uint32).view(np.float32)
 _LARGEST = {
-    "float32": np.finfo(np.float32).max,
-    "float16": np.finfo(np.float16).max,
-    "bfloat16": _LARGEST_BFLOAT16,
+    "float32": float(np.finfo(np.float32).max),
+    "float16": float(np.finfo(np.float16).max),
+    "bfloat16": float(np.array(0x7F7F << 16, np.uint32).view(np.float32)),
 }
 
 
@@ -58,7 +57,7 @@ def widened(tokens: npt.NDArray[Any], spec: CompressorSpec) -> npt.NDArray[np.fl
 
 def narrowed(numbers: npt.NDArray[np.float64], spec: CompressorSpec) -> npt.NDArray[Any]:
     """The nearest finite numbers of the model's dtype; what is too large becomes the largest."""
-    largest = float(_LARGEST[spec.dtype])
+    largest = _LARGEST[spec.dtype]
     near = np.clip(numbers, -largest, largest).astype(np.float32)
     if spec.dtype != "bfloat16":
         return near.astype(stored_dtype(spec))

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -121,6 +120,6 @@ def _integer(place: int) -> int:
 def _windows(data: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint16]:
     """The 16 bits from each bit on; behind the end there are zeros."""
     padded = np.concatenate([data, np.zeros(3, np.uint8)]).astype(np.uint32)
-    ahead: Any = (padded[:-3] << 24) | (padded[1:-2] << 16) | (padded[2:-1] << 8) | padded[3:]
+    ahead = (padded[:-3] << 24) | (padded[1:-2] << 16) | (padded[2:-1] << 8) | padded[3:]
     bits = (ahead[:, None] << np.arange(8, dtype=np.uint32)) >> 16
-    return bits.astype(np.uint16).reshape(-1)
+    return np.asarray(bits, dtype=np.uint16).reshape(-1)

@@ -22,6 +22,7 @@ from fwd2bot_core.tokens.prefix_code import LARGEST, PrefixCode
 Bytes = npt.NDArray[np.uint8]
 Doubles = npt.NDArray[np.float64]
 _HALF = 0.5 + 2**-36  # of a step, and what the division by it rounds
+_LOST = 128 * 2.0**-149  # where a float32 step is so small that it is rounded itself
 _HEADER = 2  # bytes of the step
 _LEAST = -290  # the smallest step is 2 ** (7 - 290), far below float32's smallest number
 
@@ -62,16 +63,13 @@ class Int8:
 
     def worst_error(self, rows: Bytes, k: int) -> Doubles:
         """[B]: no number of a row is farther than this from what was encoded (before rounding to the dtype)."""
-        below_normal = 128 * float(
-            np.finfo(np.float32).smallest_subnormal
-        )  # where a step itself is rounded away
-        return self._steps(rows, k).max(axis=1) * _HALF + below_normal
+        return np.asarray(self._steps(rows, k).max(axis=1) * _HALF + _LOST)
 
     def _steps(self, rows: Bytes, k: int) -> Doubles:
         steps = np.ascontiguousarray(rows[:, : 4 * k]).view("<f4")  # [B, k]
         if not (np.isfinite(steps) & (steps >= 0)).all():
             raise IntegrityError("the step of a token is no number that a step can be: it is damaged")
-        return steps.astype(np.float64)
+        return np.asarray(steps, dtype=np.float64)
 
 
 @dataclass(frozen=True)
@@ -124,7 +122,7 @@ class FixedRate:
         return self._steps(rows) * _HALF
 
     def _steps(self, rows: Bytes) -> Doubles:
-        return _all_steps()[rows[:, 0].astype(np.intp) << 8 | rows[:, 1]]
+        return np.asarray(_all_steps()[rows[:, 0].astype(np.intp) << 8 | rows[:, 1]])
 
     def _finest(self, flat: Doubles, room: int) -> npt.NDArray[np.intp]:
         """[B] numbers of the smallest steps found with which a row takes at most ``room`` bits."""
@@ -135,7 +133,7 @@ class FixedRate:
             middle = (low + high) // 2
             fits = self.code.bits(_integers(flat, middle)).sum(axis=1) <= room
             low, high = np.where(fits | (low >= high), low, middle + 1), np.where(fits, middle, high)
-        return high
+        return np.asarray(high, dtype=np.intp)
 
 
 def _integers(flat: Doubles, steps: npt.NDArray[np.intp]) -> npt.NDArray[np.int64]:
