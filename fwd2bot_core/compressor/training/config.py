@@ -129,13 +129,6 @@ class TrainingConfig(_Section):
             raise ValueError(str(error)) from None
         return view
 
-    @field_validator("output")
-    @classmethod
-    def _no_bundle(cls, output: Path) -> Path:
-        if (output / "manifest.json").exists():
-            raise ValueError(f"{output} is a bundle itself: name another folder")
-        return output
-
 
 def read(path: Path) -> TrainingConfig:
     """The settings of a file, its paths made absolute; raises ``SettingsError`` naming what is wrong."""
@@ -160,9 +153,12 @@ def parse(values: dict[str, Any], folder: Path, name: str = "the configuration")
             for key in ("train", "validation")
         }
     )
+    output = _at(folder, found.output)
+    if (output / "manifest.json").exists():
+        raise SettingsError(f"{name}: output is {output}, which is a bundle itself: name another folder")
     inside = _at(folder, found.base)
     base = str(inside) if inside.is_dir() else found.base
-    return found.model_copy(update={"data": data, "output": _at(folder, found.output), "base": base})
+    return found.model_copy(update={"data": data, "output": output, "base": base})
 
 
 def _at(folder: Path, name: str | Path) -> Path:

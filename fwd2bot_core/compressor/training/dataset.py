@@ -69,7 +69,8 @@ def read(files: Sequence[str], *, ignore: Sequence[str] = ()) -> list[Item]:
 
 def split(items: Sequence[Item], share: float, seed: int) -> tuple[list[Item], list[Item]]:
     """For training and held out: about ``share`` of the groups, by a hash of name and seed, whatever the order."""
-    kept, held = [], []
+    kept: list[Item] = []
+    held: list[Item] = []
     for item in items:
         digest = hashlib.sha256(f"{seed}:{item.group}".encode()).digest()
         (held if int.from_bytes(digest[:8]) < share * 2**64 else kept).append(item)

@@ -127,7 +127,7 @@ class Objective:
     def _answers(self, asked: Asked, states: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         """The losses of all answers (each the mean over its words), summed, from ``states`` [Q, crops, k, d]."""
         total = states.new_zeros((), dtype=torch.float32)
-        for length in lengths.unique().tolist():
+        for length in sorted(set(lengths.tolist())):
             rows = (lengths == length).nonzero()[:, 0]
             ids, labels = asked.ids[rows], asked.labels[rows]  # [R, L]
             tokens = states[rows, :, :length].flatten(1, 2)  # [R, crops * length, d]
@@ -172,14 +172,16 @@ class Objective:
             return leaves[0].new_zeros(()), [None] * len(chunks)
         loss = self._weights.contrast * self._compare(leaves, numbers)
         heat = [self._heat.log] if self._heat.log.requires_grad else []
-        grads = torch.autograd.grad(loss, [*leaves, *heat], allow_unused=True)
+        grads: Sequence[torch.Tensor | None] = torch.autograd.grad(loss, [*leaves, *heat], allow_unused=True)
         for parameter, grad in zip(heat, grads[len(leaves) :], strict=True):
-            parameter.grad = grad / self._team.size  # every process has the whole of it
+            parameter.grad = (
+                None if grad is None else grad / self._team.size
+            )  # every process has the whole of it
         own = [
             (torch.zeros_like(leaf) if grad is None else grad)[begin : begin + len(part)]
             for leaf, grad, part, (_, begin) in zip(leaves, grads[: len(leaves)], mine, gathered, strict=True)
         ]
-        cut = [part.split([len(v.all()[i]) for v in vectors]) for i, part in enumerate(own)]
+        cut = [torch.split(part, [len(v.all()[i]) for v in vectors]) for i, part in enumerate(own)]
         return loss.detach() / self._weights.contrast, [Vectors(*three) for three in zip(*cut, strict=True)]
 
     def _compare(self, leaves: Sequence[torch.Tensor], numbers: Sequence[torch.Tensor]) -> torch.Tensor:

@@ -58,8 +58,8 @@ def _from_model(config: TrainingConfig) -> Fwd2BotCompressor:
 
 def _from_bundle(config: TrainingConfig) -> Fwd2BotCompressor:
     base = load_bundle(config.base, trainable=True)
-    dtype = {"dtype": config.training.dtype} if config.training.dtype else {}
-    method = _nested(config, replace(base.method, **_said(config), **dtype, trained_k=()))
+    dtype = config.training.dtype or base.method.dtype
+    method = _nested(config, replace(base.method, **_said(config), dtype=dtype, trained_k=()))
     if not config.method.fresh and (method.rank, method.alpha) != (base.method.rank, base.method.alpha):
         raise SettingsError(
             f"method.rank and method.alpha: the adapters of {config.base} have {base.method.rank} and "
@@ -111,8 +111,9 @@ def projector(net: DoubleForward) -> dict[str, nn.Parameter]:
 def checkpoint_gradients(net: DoubleForward) -> None:
     """Trade time for memory in both passes; the stage is the view that is called, so it cannot be confused."""
     for view in net.lvlm.views.values():
-        view.activation_checkpointing_enable({"use_reentrant": False})
-        view.train()
+        model: Any = view
+        model.activation_checkpointing_enable({"use_reentrant": False})
+        model.train()
 
 
 def look(compressor: Fwd2BotCompressor, images: Sequence[Prepared]) -> tuple[list[Any], list[int]]:

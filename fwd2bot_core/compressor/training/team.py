@@ -59,7 +59,7 @@ class Team:
             grads = [torch.zeros_like(p) if p.grad is None else p.grad for p in those]
             flat = torch.cat([grad.flatten() for grad in grads]).float()
             distributed.all_reduce(flat)
-            for p, part in zip(those, flat.split([p.numel() for p in those]), strict=True):
+            for p, part in zip(those, torch.split(flat, [p.numel() for p in those]), strict=True):
                 p.grad = part.view_as(p).to(p.dtype)
 
     def agree(self, seconds: float, stop: bool) -> tuple[float, bool]:
