@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from tasks.labels import LabelCheck, Share
 
 SHOWN = 20  # images or answers; --json tells all
+FEW = 5  # images that are shown although none is below the threshold
+BRIEF = 28  # characters of an answer
 
 
 @app.command
@@ -133,14 +135,30 @@ def _show_fidelity(console: Console, found: Sequence[Judged], low: int, threshol
         mean = sum(one.fidelity or 0.0 for one in known) / len(known)
         said = f"{len(known):,} judged, mean {mean:.3f}, {low:,} below {threshold:g}"
         console.print(f"[{'yellow' if low else 'green'}]fidelity[/]  {said}", highlight=False)
+        shown = known[: min(SHOWN, max(low, FEW))]
+        rows = [
+            (
+                o.key,
+                f"{o.fidelity:.3f}",
+                f"{o.agreeing}/{o.probes}",
+                o.worst,
+                *_apart(o.from_image or "", o.from_tokens or ""),
+            )
+            for o in shown
+        ]
         columns = ("image", "fidelity", "agree", "worst probe", "from the image", "from tokens")
-        rows = (
-            (o.key, f"{o.fidelity:.3f}", f"{o.agreeing}/{o.probes}", o.worst, o.from_image, o.from_tokens)
-            for o in known[:SHOWN]
-        )
-        console.print(table("the lowest" if len(known) > SHOWN else "lowest first", columns, rows))
+        console.print(table("lowest first", columns, rows))
     if problems := [(one.key, one.problem) for one in found if one.problem]:
         console.print(table("not judged", ("image", "reason"), problems[:SHOWN]))
+
+
+def _apart(first: str, second: str) -> tuple[str, str]:
+    """The beginnings of two answers; of two that differ late, from the last word that they share."""
+    words = first.split(), second.split()
+    shared = next((n for n, (a, b) in enumerate(zip(*words, strict=False)) if a != b), 0)
+    told = [f"… {' '.join(one[shared - 1 :])}" if shared > 1 else " ".join(one) for one in words]
+    one, other = (text if len(text) <= BRIEF else f"{text[: BRIEF - 1]}…" for text in told)
+    return one, other
 
 
 def _show_labels(console: Console, found: LabelCheck) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from flows.cli import main
+from flows.judging import _apart
 from fwd2bot_core.compressor.scoring import wilson
 from infra import archive
 from infra.installation import Installation
@@ -109,6 +110,13 @@ def test_check_labels_tells_people_and_machines(made: Installation, run: Run, tm
     file.write_text(file.read_text() + '\n{"key": "gone.jpg", "question": "which lot ?", "answer": "bolt"}\n')
     assert run("check-labels", COLLECTION, str(file)).code == 3
     assert run("check-labels", COLLECTION, str(tmp_path / "none.jsonl")).code == 2
+
+
+def test_two_long_answers_are_shown_where_they_part() -> None:
+    assert _apart("yes", "no") == ("yes", "no")
+    assert _apart("a b c d bag", "a b c d boot") == ("… d bag", "… d boot")
+    assert _apart("same words here", "same words here") == ("same words here",) * 2
+    assert all(len(text) <= 28 for text in _apart("x" * 50, "y z " * 20))
 
 
 AROUND_THE_DOCS = """
