@@ -3,9 +3,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import safetensors.torch
@@ -126,22 +123,35 @@ def test_fine_tuning_moves_adapters_and_summary_tokens_and_nothing_else(trained,
     assert moved < 0.1  # they began where the base's were
 
 
-def test_a_training_that_is_killed_goes_on_to_the_same_bytes(trained, world, tmp_path):
-    """SIGKILL in another process after step 4, of which there is no checkpoint yet."""
-    program = f"""
-import os, signal
-from pathlib import Path
-from tests.core.compressor.training.test_train import Told, configured, train
-world, output = Path({str(world)!r}), Path({str(tmp_path / "run")!r})
-train(configured(world, output), Told(4, lambda: os.kill(os.getpid(), signal.SIGKILL)))
-"""
-    ended = subprocess.run(
-        [sys.executable, "-c", program], cwd=Path(__file__).parents[4], capture_output=True
-    )
-    assert ended.returncode == -signal.SIGKILL, ended.stderr.decode()
+class Killed(BaseException):
+    """Nobody catches it, and nothing is saved on its way."""
+
+
+def die(*_: object) -> None:
+    raise Killed
+
+
+def killed(run, screen):
+    with pytest.raises(Killed):
+        train(run, screen)
+
+
+def test_a_training_that_is_killed_goes_on_to_the_same_bytes(trained, world, tmp_path, monkeypatch):
+    """After a step without checkpoint, while a checkpoint is written, and while the bundle is examined."""
+    run = configured(world, tmp_path / "run")
+    killed(run, Told(2, die))
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", die)
+        killed(run, Told())
+    assert (tmp_path / "run" / "state.partial").exists()
     screen = Told()
-    train(configured(world, tmp_path / "run"), screen)
-    assert screen.steps == [4, 5, 6]
+    screen.examined = die
+    killed(run, screen)
+    assert screen.steps == [2, 3, 4, 5, 6]  # the first step's checkpoint is whole
+    assert not (tmp_path / "run" / "bundle").exists()
+    last = Told()
+    train(run, last)
+    assert last.steps == []
     _, output, _ = trained
     for name in (bundle.ADAPTERS, bundle.PROBES, bundle.METHOD, "loss.svg"):
         assert (tmp_path / "run" / "bundle" / name).read_bytes() == (output / "bundle" / name).read_bytes()
