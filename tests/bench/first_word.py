@@ -16,7 +16,6 @@ from typing import Annotated, Any
 
 import cyclopts
 import numpy as np
-import torch
 
 from fwd2bot_core.compressor.fwd2bot import Fwd2BotCompressor
 from fwd2bot_core.compressor.protocol import Prepared
@@ -29,6 +28,7 @@ app = cyclopts.App(name="first_word", help=__doc__)
 MICRO_BATCH = 32
 COLUMNS = {
     "batch": "batch",
+    "rounds": "rounds",
     "tokens ms": "tokens_ms",
     "of which reading": "reading_ms",
     "image ms": "image_ms",
@@ -83,24 +83,18 @@ class Stand:
         taken = in_turns(ways, rounds)
         return {
             "batch": batch,
+            "rounds": len(taken["tokens"]),
             **{f"{name}_ms": milliseconds(taken[name]) for name in ways},
             "times_faster": times_faster(taken, "image", "tokens"),
             "times_faster_than_pixels": times_faster(taken, "pixels", "tokens"),
         }
 
 
-def visual_tokens(compressor: Fwd2BotCompressor, image: Prepared) -> int:
-    """How many tokens the model reads an image with."""
-    with torch.inference_mode():
-        pixels = torch.from_numpy(np.asarray(image.pixels).reshape(1, *np.shape(image.pixels)[-3:]))
-        return int(compressor.net.visual(pixels.to(compressor.net.summary_tokens.device)).shape[1])
-
-
 @app.default
 def main(
     *,
     bundle: Annotated[str, cyclopts.Parameter(help="A bundle, or a shape of tests.bench.shapes.")] = "nano",
-    k: Annotated[int | None, cyclopts.Parameter(help="Summary tokens; the bundle's own if left out.")] = None,
+    k: Annotated[int | None, cyclopts.Parameter(help=shapes.K)] = None,
     batch: Sizes = (1, 8, 32),
     rounds: Rounds = 15,
     images: Annotated[int, cyclopts.Parameter(help="Photos in the shard.")] = 256,
@@ -117,17 +111,15 @@ def main(
     with tempfile.TemporaryDirectory(prefix="fwd2bot-first-word-") as folder:
         stand = Stand(compressor, [root / key for key in keys], Path(folder))
         rows = [stand.measure(size, rounds) for size in batch]
-    seen, spec = visual_tokens(compressor, stand.pixels[0]), compressor.spec
+    seen, spec = shapes.visual_tokens(compressor.net), compressor.spec
     said = {"model": Path(bundle).name, "k": spec.k, "visual_tokens": seen, "fewer": round(seen / spec.k, 2)}
     tables.show(
         f"first word, {said['model']}: {spec.k} tokens for {seen}, {said['fewer']} times fewer; "
-        f"medians of {rounds}; goal {goal} at batch {batch[-1]}",
+        f"medians; goal {goal} at batch {batch[-1]}",
         rows,
         COLUMNS,
     )
-    result = evidence.write(
-        out / "first_word.json", before, {**said, "goal": goal, "rounds": rounds, "rows": rows}
-    )
+    result = evidence.write(out / "first_word.json", before, {**said, "goal": goal, "rows": rows})
     speed_plots.first_word(result, out / "first_word.svg")
     return int(rows[-1]["times_faster"] < goal)
 

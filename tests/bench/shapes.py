@@ -19,6 +19,8 @@ from fwd2bot_core.compressor.loading import load
 from fwd2bot_core.compressor.method import Method
 from fwd2bot_core.compressor.view import View
 
+FEWER = 16  # times fewer tokens than the model reads an image with: where the goals are set
+K = f"Summary tokens; left out: the most that are {FEWER} times fewer than the visual ones, or else the bundle's own."
 PROMPT = "Summarize the image in a few words."  # as long as the method's own
 QUESTION = "how many items are in the tray ?"
 WORDS = ("<pad>", "<bos>", "<eos>", "<unk>", "<image>", *dict.fromkeys(f"{PROMPT} {QUESTION}".split()))
@@ -150,16 +152,25 @@ def of_shape(made: DoubleForward, shape: Shape) -> Fwd2BotCompressor:
 
 
 def of_bundle(name: str, k: int | None) -> Fwd2BotCompressor:
-    """A bundle that answers with one token, looking at photos with ``k`` summary tokens (None: its own)."""
+    """A bundle that answers with one token, looking at photos with ``k`` summary tokens: see ``K``."""
     loaded = load(name)
     if not isinstance(loaded, Fwd2BotCompressor):
         raise SystemExit(f"{name} has no model: measure another bundle")
     brief = replace(loaded.method, max_new_tokens=1)
+    served = {brief.k, *brief.trained_k}
+    few = [one for one in served if one * FEWER <= visual_tokens(loaded.net)]
     return Fwd2BotCompressor(
         loaded.net,
         loaded.tokenizer,
         brief,
         loaded.spec.fingerprint,
         fidelity_probes=loaded.fidelity_probes,
-        view=View(k=k),
+        view=View(k=k or max(few, default=brief.k)),
     )
+
+
+def visual_tokens(made: DoubleForward) -> int:
+    """How many tokens the model reads an image with."""
+    side, device = made.lvlm.base.config.vision_config.image_size, made.summary_tokens.device
+    with torch.inference_mode():
+        return int(made.visual(torch.zeros(1, 3, side, side, dtype=torch.uint8, device=device)).shape[1])

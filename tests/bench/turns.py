@@ -9,6 +9,8 @@ import statistics
 import time
 from collections.abc import Callable, Mapping
 
+FEWEST = 3  # rounds
+PATIENCE = 45.0  # seconds for all rounds of one row
 Seconds = dict[str, list[float]]  # of each way in each round
 
 
@@ -21,12 +23,16 @@ def in_turns(
 ) -> Seconds:
     """Wall seconds of every way in each of ``rounds`` rounds, each way after one call that does not count.
 
-    Odd rounds go through the ways backwards. ``settle`` waits for a device to finish what it was given.
+    Odd rounds go through the ways backwards. ``settle`` waits for a device to finish what it was given. On a machine
+    so slow that ``PATIENCE`` is over before, there are fewer rounds, at least ``FEWEST``.
     """
     taken: Seconds = {name: [] for name in ways}
     for way in ways.values():
         way()
+    started = time.perf_counter()
     for turn in range(rounds):
+        if turn >= FEWEST and time.perf_counter() - started > PATIENCE:
+            break
         for name in list(ways) if turn % 2 == 0 else reversed(ways):
             settle()
             began = time.perf_counter()
