@@ -7,6 +7,7 @@ once.
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -41,7 +42,10 @@ def train(config: Path, *, json: Json = False) -> int:
     from fwd2bot_core.compressor.training import config as settings
     from fwd2bot_core.compressor.training.train import train as run
 
-    with screen(terminal(), silent=json) as shown:
+    follows = (
+        os.environ.get("RANK", "0") != "0"
+    )  # a launcher's other processes, of which the first one speaks
+    with screen(terminal(), silent=json or follows) as shown:
         made = run(settings.read(config), shown)
     if made is not None:  # else another process of the team says it
         told = made.figures if json else {name: made.figures[name] for name in TOLD if name in made.figures}
