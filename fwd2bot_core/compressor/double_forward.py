@@ -112,7 +112,7 @@ class DoubleForward(nn.Module):
         tail = torch.cat([self.lvlm.embed(self.prompt), asked])  # [P + k, d]
         posed = self.lvlm.present(self._head(), visual, tail.expand(len(visual), -1, -1), causal=len(asked))
         options = {**posed.options, **options}
-        return self.lvlm.hidden(Stage.COMPRESS, posed.embeddings, last=len(asked), **options)
+        return self.lvlm.last_hidden(Stage.COMPRESS, posed.embeddings, len(asked), **options)
 
     def summarise_text(
         self, ids: torch.Tensor, mask: torch.Tensor | None = None, k: int | None = None
@@ -124,7 +124,7 @@ class DoubleForward(nn.Module):
         if mask is not None:
             whole = F.pad(mask, (0, len(asked)), value=1)
             options = {"attention_mask": whole, "position_ids": (whole.cumsum(-1) - 1).clamp_min(0)}
-        return self.lvlm.hidden(Stage.COMPRESS, sequence, last=len(asked), **options)
+        return self.lvlm.last_hidden(Stage.COMPRESS, sequence, len(asked), **options)
 
     def question(self, image: Image, ids: torch.Tensor) -> torch.Tensor:
         """Pass 2's input: ``image`` [B, T or k, d] (visual or summary tokens), then ``ids`` [B, L].

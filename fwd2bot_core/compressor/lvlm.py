@@ -106,26 +106,29 @@ class Lvlm(nn.Module):
         """An empty one, as this model's layers want it."""
         return DynamicCache(config=self._text)
 
-    def hidden(
-        self, stage: Stage, embeddings: torch.Tensor, *, last: int | None = None, **options: Any
-    ) -> torch.Tensor:
-        """Post-norm last hidden states [B, L, d] under the adapters of ``stage``, or the ``last`` of them alone,
-        which is faster without gradients.
+    def hidden(self, stage: Stage, embeddings: torch.Tensor, **options: Any) -> torch.Tensor:
+        """Post-norm last hidden states [B, L, d] under the adapters of ``stage``.
 
         ``options`` go to the language model as they are: attention_mask, position_ids, cache.
         """
-        model = seeing.language_model(self.base) if stage is Stage.BASE else self.views[stage.value]
         options.setdefault("use_cache", "cache" in options)
-        if last is None:
-            return model(inputs_embeds=embeddings, **options).last_hidden_state  # type: ignore[no-any-return]
-        with only_last(model, last, added=len(options.get("deepstack_visual_embeds") or ())):
-            return model(inputs_embeds=embeddings, **options).last_hidden_state[:, -last:]  # type: ignore[no-any-return]
+        states: torch.Tensor = self._reader(stage)(inputs_embeds=embeddings, **options).last_hidden_state
+        return states
+
+    def last_hidden(self, stage: Stage, embeddings: torch.Tensor, k: int, **options: Any) -> torch.Tensor:
+        """The last ``k`` of those states [B, k, d]; without gradients, the last layer computes no others."""
+        deep = len(options.get("deepstack_visual_embeds") or ())
+        with only_last(self._reader(stage), k, added=deep):
+            return self.hidden(stage, embeddings, **options)[:, -k:]
 
     def logits(self, states: torch.Tensor) -> torch.Tensor:
         """Scores [..., vocabulary] of the next token after each state [..., d]."""
         scores: torch.Tensor = self.base.get_output_embeddings()(states)
         cap = getattr(self._text, "final_logit_softcapping", None)
         return scores if cap is None else cap * torch.tanh(scores / cap)
+
+    def _reader(self, stage: Stage) -> nn.Module:
+        return seeing.language_model(self.base) if stage is Stage.BASE else self.views[stage.value]
 
     @property
     def _text(self) -> Any:
