@@ -21,6 +21,7 @@ import pyarrow as pa
 
 from fwd2bot_core.compressor.protocol import CompressorSpec
 from fwd2bot_core.errors import IntegrityError
+from fwd2bot_core.tokens.byte_rows import byte_rows
 from fwd2bot_core.tokens.codec_name import NAMES, CodecName
 from fwd2bot_core.tokens.numbers import checked, finite_rows, narrowed, stored_dtype, widened
 from fwd2bot_core.tokens.quantise import BITS2, BITS3, BITS4, Int8
@@ -101,7 +102,7 @@ def decode(array: Any, spec: CompressorSpec, codec: CodecName = "exact") -> npt.
     ``exact`` gives a read-only view of the array's memory. Raises ``IntegrityError`` for nulls, another width, or
     bytes that no encoder wrote.
     """
-    rows, lossy = _rows(array, row_bytes(spec, codec)), _LOSSY[codec]
+    rows, lossy = byte_rows(array, row_bytes(spec, codec)), _LOSSY[codec]
     if lossy:
         return narrowed(lossy.decode(rows, spec.k, spec.d), spec)
     return rows.view(stored_dtype(spec)).reshape(len(rows), spec.k, spec.d)
@@ -120,15 +121,5 @@ def worst_error(array: Any, spec: CompressorSpec, codec: CodecName) -> npt.NDArr
     0.55 s (bits3) and 1.2 s (bits2). A row too short for its numbers decodes to zeros, so no error is ever larger
     than 1.01 times the largest number.
     """
-    rows, lossy = _rows(array, row_bytes(spec, codec)), _LOSSY[codec]
+    rows, lossy = byte_rows(array, row_bytes(spec, codec)), _LOSSY[codec]
     return lossy.worst_error(rows, spec.k) if lossy else np.zeros(len(rows))
-
-
-def _rows(array: Any, width: int) -> npt.NDArray[np.uint8]:
-    """[B, width] bytes, as a view."""
-    if array.type != pa.binary(width) or array.null_count:
-        raise IntegrityError(f"expected {width} bytes in each row, found {array.type}")
-    if not len(array):
-        return np.empty((0, width), np.uint8)
-    flat = np.frombuffer(array.buffers()[1], np.uint8, count=len(array) * width, offset=array.offset * width)
-    return flat.reshape(len(array), width)

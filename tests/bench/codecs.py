@@ -239,7 +239,7 @@ def _curves(axes: Any, rows: Sequence[dict[str, Any]]) -> None:
         )
     axes.axhline(1, color="gray")
     axes.set(xlabel="bytes of the original", ylabel="stored bytes / original's", title="an image in a shard")
-    axes.legend(fontsize=6)
+    axes.legend(fontsize=6, loc="lower left")
 
 
 if __name__ == "__main__":

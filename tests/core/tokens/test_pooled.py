@@ -47,6 +47,12 @@ def test_other_columns_are_refused() -> None:
             decode(column, 3)
 
 
+def test_numpy_alone_reads_it() -> None:
+    given, row = vectors(1), encode(vectors(1), "bits4")[0].as_py()
+    integers = np.frombuffer(row, "int8")
+    assert (integers / np.linalg.norm(integers)) @ given[0] > 0.9999
+
+
 def test_the_words_say_which_it_is() -> None:
     assert "float32" in layout("exact")
     assert "int8" in layout("bits2")
