@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import safetensors
 import torch
 from PIL import Image
 
-from fwd2bot_core.compressor import bundle, losses
+from fwd2bot_core.compressor import bundle, losses, lvlm
 from fwd2bot_core.compressor.double_forward import DoubleForward, pool, script
 from fwd2bot_core.compressor.families import trial
 from fwd2bot_core.compressor.families.eyes import Eye, eye
@@ -283,3 +284,17 @@ def test_tied_weights_are_stored_once(tmp_path, family):
         assert "lm_head.weight" not in weights.keys()  # noqa: SIM118 - no mapping
     base = bundle.load_bundle(tmp_path / "bundle").net.lvlm.base
     assert base.lm_head.weight is base.get_input_embeddings().weight
+
+
+@every_family
+def test_the_last_layer_runs_at_the_summary_alone(made, monkeypatch):
+    image, seen = made.net.visual(made.pixels()), []
+    view = made.net.lvlm.views[Stage.COMPRESS.value]
+    counting = view.layers[-1].mlp.register_forward_pre_hook(lambda _, args: seen.append(args[0].shape[-2]))
+    with torch.inference_mode():
+        found = made.net.summarise(image)
+        monkeypatch.setattr(lvlm, "only_last", lambda *_, **__: nullcontext())
+        whole = made.net.summarise(image)
+    counting.remove()
+    torch.testing.assert_close(found, whole, rtol=1e-5, atol=1e-5)
+    assert seen[0] == made.method.k < seen[1]
