@@ -137,6 +137,7 @@ def main(
             if with_compiled:
                 found["compiled"] = compiled(found["ours"])
             rows.append(said | measure(found, rounds))
+            print(f"{said['model']}, batch {size}: {rows[-1]['times_faster']} times faster", flush=True)
     tables.show(f"pass 1: medians; goal {goal} from a vocabulary of 32,000 on", rows, COLUMNS)
     result = evidence.write(out / "pass1.json", before, {"goal": goal, "rows": rows})
     speed_plots.pass1(result, out / "pass1.svg")
