@@ -18,8 +18,8 @@ from fwd2bot_core.compressor.double_forward import DoubleForward
 from fwd2bot_core.compressor.evaluation import accuracy, recall_at_1
 from fwd2bot_core.compressor.fwd2bot import Fwd2BotCompressor
 from fwd2bot_core.compressor.nano import card, design, exam, samples
-from fwd2bot_core.compressor.training.loop import Progress, Recipe
 from fwd2bot_core.compressor.probes import Probe
+from fwd2bot_core.compressor.training.loop import Progress, Recipe
 
 PROBES = ("describe .", "what is in the top left ?", "how many items ?", "is there a bag ?")
 
