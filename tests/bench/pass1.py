@@ -29,7 +29,7 @@ from tests.bench.turns import idle, in_turns, milliseconds, times_faster
 app = cyclopts.App(name="pass1", help=__doc__)
 COLUMNS = {
     "model": "model",
-    "vocabulary": "vocabulary",
+    "words": "vocabulary",
     "k": "k",
     "batch": "batch",
     "rounds": "rounds",

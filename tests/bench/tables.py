@@ -15,12 +15,14 @@ WIDTH = 120  # of a table that goes to a file or a pipe
 
 
 def show(title: str, rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> None:
-    """Print ``rows`` under ``columns``: headings, each with the name of its value in a row."""
+    """Print ``rows`` under ``columns``: headings, each with the name of its value in a row. A column that no row has
+    is left out."""
     table = Table(title=title)
-    for heading in columns:
+    shown = {heading: name for heading, name in columns.items() if any(name in row for row in rows)}
+    for heading in shown:
         table.add_column(heading, justify="right")
     for row in rows:
-        table.add_row(*(_said(row.get(name)) for name in columns.values()))
+        table.add_row(*(_said(row.get(name)) for name in shown.values()))
     screen = Console()
     (screen if screen.is_terminal else Console(width=WIDTH)).print(table)
 
