@@ -8,8 +8,6 @@ Knows the order of things. Knows nothing of how each is done.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,21 +15,17 @@ from typing import Any
 import torch
 from torch import nn
 
-from fwd2bot_core.compressor import bundle
-from fwd2bot_core.compressor.fwd2bot import Fwd2BotCompressor
-from fwd2bot_core.compressor.training import dataset, provenance, record, start
+from fwd2bot_core.compressor.training import record, start
+from fwd2bot_core.compressor.training.bench import Bench, prepare
 from fwd2bot_core.compressor.training.chunks import Cutter
 from fwd2bot_core.compressor.training.config import TrainingConfig
-from fwd2bot_core.compressor.training.dataset import Item
-from fwd2bot_core.compressor.training.device import enough_memory, tried
+from fwd2bot_core.compressor.training.device import enough_memory
 from fwd2bot_core.compressor.training.drawing import Drawer, Drawn
-from fwd2bot_core.compressor.training.images import Images
 from fwd2bot_core.compressor.training.loop import Losses, Progress, Recipe, Watcher, run
 from fwd2bot_core.compressor.training.objective import Heat, Objective, Weights
 from fwd2bot_core.compressor.training.publish import publish
 from fwd2bot_core.compressor.training.team import Team, join
-from fwd2bot_core.compressor.training.wording import Wording
-from fwd2bot_core.errors import TrainingFailed, TrainingStopped, UsageError
+from fwd2bot_core.errors import TrainingFailed, TrainingStopped
 
 STATE, BUNDLE = "state.pt", "bundle"
 
@@ -68,7 +62,7 @@ def train(config: TrainingConfig, screen: Screen | None = None) -> Trained | Non
 
 
 def _train(config: TrainingConfig, team: Team, screen: Screen) -> Trained | None:
-    bench = _prepare(config, team, screen)
+    bench = prepare(config, team, screen.noted)
     try:
         progress = _learn(bench, screen)
         team.wait()
@@ -79,87 +73,7 @@ def _train(config: TrainingConfig, team: Team, screen: Screen) -> Trained | None
         bench.images.close()
 
 
-@dataclass(frozen=True, slots=True)
-class _Bench:
-    config: TrainingConfig
-    team: Team
-    device: str
-    compressor: Fwd2BotCompressor
-    items: Sequence[Item]
-    held_out: Sequence[Item]
-    images: Images
-    wording: Wording
-    lengths: tuple[int, ...]
-
-
-def _prepare(config: TrainingConfig, team: Team, screen: Screen) -> _Bench:
-    training, data = config.training, config.data
-    shared = team.size > 1 and training.device == "cuda"
-    device = tried(f"cuda:{team.local}" if shared else training.device)
-    items, held_out = _items(config)
-    compressor = start.begin(config, device)
-    net = compressor.net
-    wording = Wording(
-        compressor.tokenizer,
-        compressor.method,
-        bos=net.lvlm.bos,
-        eos=net.lvlm.eos,
-        caption_tokens=config.losses.caption_tokens,
-    )
-    strange = wording.check([*items, *held_out])
-    if team.leads:
-        record.claim(config.output, _identity(config, team))
-        _note(config, items, strange.most_common(5), screen)
-        origin = config.output / "origin.json"
-        provenance.record(origin, seed=training.seed, threads=torch.get_num_threads())
-    images = Images(
-        compressor.prepare, threads=data.threads, cache_bytes=data.cache_mb << 20, limit=data.unreadable
-    )
-    lengths = (compressor.method.k, *compressor.method.trained_k)
-    return _Bench(config, team, device, compressor, items, held_out, images, wording, lengths)
-
-
-def _items(config: TrainingConfig) -> tuple[list[Item], list[Item]]:
-    """Images for training and held-out ones, which have none in common."""
-    data = config.data
-    items = dataset.read(data.train, ignore=data.ignore)
-    if not data.validation:
-        return dataset.split(items, data.held_out, config.training.seed)
-    held_out = dataset.read(data.validation, ignore=data.ignore)
-    both = {item.path.resolve() for item in items} & {item.path.resolve() for item in held_out}
-    if both:
-        raise UsageError(f"{min(both)} is in data.train and in data.validation: figures would be too good")
-    return items, held_out
-
-
-def _identity(config: TrainingConfig, team: Team) -> dict[str, Any]:
-    data = config.data
-    return {
-        **config.model_dump(mode="json", exclude={"output"}),
-        "base_fingerprint": _fingerprint(config),
-        "data_sha256": dataset.digest([*data.train, *data.validation]),
-        "processes": team.size,
-    }
-
-
-def _fingerprint(config: TrainingConfig) -> str:
-    """The base's, if it is a bundle."""
-    return bundle.read_spec(config.base).fingerprint if start.is_bundle(config.base) else ""
-
-
-def _note(
-    config: TrainingConfig, items: Sequence[Item], strange: Sequence[tuple[str, int]], screen: Screen
-) -> None:
-    if strange:
-        words = ", ".join(f"{word!r} ({count:,} times)" for word, count in strange)
-        screen.noted(f"words that the base model does not know, and cannot learn here: {words}")
-    if config.losses.contrast and not any(item.captions for item in items):
-        screen.noted("no image has a caption: there is no contrastive loss, and search will not improve")
-    if config.losses.answers and not any(item.questions for item in items):
-        screen.noted("no image has a question: there is no loss on answers")
-
-
-def _learn(bench: _Bench, screen: Screen) -> Progress:
+def _learn(bench: Bench, screen: Screen) -> Progress:
     training, losses = bench.config.training, bench.config.losses
     net = bench.compressor.net
     heat = Heat(losses.temperature).to(bench.device)
@@ -214,7 +128,7 @@ def _recipe(config: TrainingConfig) -> Recipe:
 class _Steps:
     """The losses of a step by its number: draw, read, cut, compute; the next step's images are read meanwhile."""
 
-    def __init__(self, bench: _Bench, objective: Objective) -> None:
+    def __init__(self, bench: Bench, objective: Objective) -> None:
         training, losses = bench.config.training, bench.config.losses
         compressor = bench.compressor
         self._team, self._images, self._objective = bench.team, bench.images, objective
@@ -242,54 +156,23 @@ class _Steps:
         if not pairs:
             raise TrainingFailed(f"none of the images of step {step + 1} can be used: look at the data")
         chunks = self._cutter.cut([one for one, _ in pairs], [image for _, image in pairs])
-        return self._objective.step(chunks, dice=(self._seed << 40) + (step << 12))
+        return self._objective.step(chunks, dice=((self._seed << 40) + (step << 12)) % 2**63)
 
     def _draw(self, step: int) -> list[Drawn]:
         return self._drawer.step(step, self._team.rank, self._team.size)
 
 
-def _publish(bench: _Bench, progress: Progress, screen: Screen) -> Trained:
+def _publish(bench: Bench, progress: Progress, screen: Screen) -> Trained:
     config, training = bench.config, bench.config.training
-    about = {
-        "origin": json.loads((config.output / "origin.json").read_text()),
-        "training": {
-            "base": Path(config.base).name,
-            "base_fingerprint": _fingerprint(config),
-            "seed": training.seed,
-            "steps": progress.step,
-            "of": training.steps,
-            "seconds": round(progress.seconds),
-            "batch": training.batch * bench.team.size,
-            "compared": training.compared * bench.team.size,
-            "processes": bench.team.size,
-            "learned": training.train,
-            "view": bench.compressor.view.as_json(),
-            "losses": config.losses.model_dump(),
-        },
-        "data": _about_data(bench),
-    }
     folder = config.output / BUNDLE
     figures = publish(
         bench.compressor,
         folder,
         held_out=bench.held_out,
         images=bench.images,
-        about=about,
+        about=bench.about(progress),
         history=progress.history,
         limit=training.evaluate,
         told=screen.examined,
     )
     return Trained(folder, figures)
-
-
-def _about_data(bench: _Bench) -> dict[str, Any]:
-    data = bench.config.data
-    return {
-        "files": [Path(name).name for name in (*data.train, *data.validation)],
-        "sha256": dataset.digest([*data.train, *data.validation]),
-        "images": len(bench.items),
-        "questions": sum(len(item.questions) for item in bench.items),
-        "captions": sum(len(item.captions) for item in bench.items),
-        "held_out": len(bench.held_out),
-        "unreadable": {path.name: why for path, why in bench.images.unreadable.items()},
-    }
