@@ -169,7 +169,7 @@ def test_serve_shows_progress_and_ends_quietly(
             )
             until(lambda: "Finished in state" in err.read_text())
             os.killpg(serving.pid, signal.SIGINT)
-            assert serving.wait(60) == 0
+            assert serving.wait(120) == 0
         finally:
             serving.kill()
             serving.wait()
