@@ -66,7 +66,7 @@ def test_every_poison_image_is_found_wherever_it_stands(
     assert drive(installation, run, Scripted(installation, dies=lambda unit: unit.key in poison)) == 60
     assert sorted(failed(installation)) == [(key, "killed_worker") for key in sorted(poison)]
     assert count(installation, summaries) == 60 - len(poison)
-    assert count_run(installation.ledger, run.id)["left"] == 0
+    assert count_run(installation.ledger, run.id, 0.9)["left"] == 0
 
 
 def test_an_innocent_batch_whose_worker_died_by_chance_is_compressed_whole(
@@ -125,7 +125,7 @@ def test_a_batch_that_breaks_twice_stays_planned_and_the_next_night_resumes_it(
     executor = Scripted(installation, outcome=lambda batch: broken(batch) if batch.batch_id == bad else None)
     assert drive(installation, run, executor) == 40
     assert executor.ran == [20, 20, 20, 20]
-    said = count_run(installation.ledger, run.id)
+    said = count_run(installation.ledger, run.id, 0.9)
     assert (said["compressed"], said["failed"], said["left"]) == (40, 0, 20)
     assert said["broken"] == ["StoreUnreachable: the archive does not answer"]
     die_with_the_process(installation)
@@ -140,7 +140,7 @@ def test_a_batch_that_breaks_once_is_compressed_in_the_same_night(house: BuildHo
     stumbles = iter([1])
     executor = Scripted(installation, outcome=lambda batch: broken(batch) if next(stumbles, None) else None)
     assert drive(installation, run, executor) == 20
-    assert count_run(installation.ledger, run.id)["broken"] == []
+    assert count_run(installation.ledger, run.id, 0.9)["broken"] == []
 
 
 def test_a_batch_that_breaks_while_alone_is_left_not_lost(house: BuildHouse, photos: Photos) -> None:
@@ -150,7 +150,7 @@ def test_a_batch_that_breaks_while_alone_is_left_not_lost(house: BuildHouse, pho
     script = iter([lambda batch: Died(batch, "lost"), broken])
     executor = Scripted(installation, outcome=lambda batch: next(script, lambda _: None)(batch))
     drive(installation, run, executor)
-    said = count_run(installation.ledger, run.id)
+    said = count_run(installation.ledger, run.id, 0.9)
     assert (said["compressed"], said["left"], len(said["broken"])) == (0, 2, 1)
 
 
@@ -206,7 +206,7 @@ def test_one_poison_image_in_a_full_batch_is_found_before_patience_ends(
     drive(installation, run, executor)
     assert failed(installation) == [(poison.key, "killed_worker")]
     assert count(installation, summaries) == 999
-    assert count_run(installation.ledger, run.id)["left"] == 0
+    assert count_run(installation.ledger, run.id, 0.9)["left"] == 0
 
 
 def test_deaths_between_which_something_lives_are_no_reason_to_give_up(
@@ -228,7 +228,7 @@ def test_when_everything_breaks_the_night_ends_and_says_what_broke(house: BuildH
     with pytest.raises(StoreUnreachable, match="the archive does not answer"):
         drive(installation, run, executor)
     assert len(executor.ran) == 6  # not a timeout of the store for each of thirty batches
-    said = count_run(installation.ledger, run.id)
+    said = count_run(installation.ledger, run.id, 0.9)
     assert (said["compressed"], said["failed"], said["left"]) == (0, 0, 30)
     assert said["broken"] == ["StoreUnreachable: the archive does not answer"] * 5
     die_with_the_process(installation)
