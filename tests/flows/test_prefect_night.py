@@ -216,7 +216,7 @@ def test_a_private_server_ends_with_a_killed_command(private: None) -> None:
 def test_ctrl_c_in_a_night_with_a_private_server(
     private: None, build: BuildHouse, photos: Photos, tmp_path: Path
 ) -> None:
-    photos(2000)
+    photos(6000)
     installation = build()
     out, err = tmp_path / "out", tmp_path / "err"
     with out.open("w") as said, err.open("w") as logged:
