@@ -13,6 +13,7 @@ from functools import cached_property
 from fwd2bot_core.compressor.decode import DecodeLimits
 from fwd2bot_core.compressor.loading import load, read_spec
 from fwd2bot_core.compressor.protocol import Compressor, CompressorSpec
+from fwd2bot_core.errors import CompressorMismatch
 from infra.database import Ledger, open_ledger
 from infra.judging import Probing
 from infra.objects import ObjectStore, open_store
@@ -48,14 +49,24 @@ class Installation:
         return {}
 
     def compressor(self, collection: str) -> Compressor:
-        """The same with its weights, loaded into this process."""
-        settings = self.settings
-        return load(
+        """The same with its weights, loaded into this process.
+
+        Raises ``CompressorMismatch`` if the bundle was replaced since ``spec`` was read: what was looked up for the old
+        one must not be answered by the new one.
+        """
+        settings, planned = self.settings, self.spec(collection)
+        loaded = load(
             settings.compressor.bundle,
             view=settings.view(collection),
             threads=settings.execution.torch_threads,
             limits=self.limits,
         )
+        if loaded.spec.fingerprint != planned.fingerprint:
+            raise CompressorMismatch(
+                f"bundle {settings.compressor.bundle!r} was replaced meanwhile: it was {planned.short} and is now "
+                f"{loaded.spec.short}. Nothing was answered; run again."
+            )
+        return loaded
 
     @property
     def limits(self) -> DecodeLimits:
