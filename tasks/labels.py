@@ -214,13 +214,14 @@ def _record(connection: sa.Connection, check: LabelCheck) -> None:
     }
     at = audit_log.now()
     figures = {"questions": check.all.questions, "right_answers": check.all.right, "passed": check.passed}
+    kinds = json.dumps({kind: [share.right, share.questions] for kind, share in check.kinds.items()})
     connection.execute(
         label_checks.insert().values(
             **{name: query.scalar_subquery() for name, query in mine.items()},
             **figures,
             codec=check.codec,
             labels_sha256=check.labels_sha256,
-            kinds=json.dumps({kind: [s.right, s.questions] for kind, s in check.kinds.items()}),
+            kinds=kinds,
             at_least=check.at_least,
             checked_at=at,
         )
@@ -237,6 +238,7 @@ def _record(connection: sa.Connection, check: LabelCheck) -> None:
             after=figures
             | {
                 "codec": check.codec,
+                "kinds": audit_log.reference(connection, "kinds", kinds),
                 "missing": len(check.missing),
                 "at_least_millionths": None if check.at_least is None else round(check.at_least * MILLION),
             },

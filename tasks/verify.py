@@ -21,6 +21,8 @@ from fwd2bot_core.errors import IntegrityError
 from infra.database import Ledger
 from infra.objects import ObjectStore
 from infra.tables import audit_events, audit_head, audit_segments, shards
+from tasks.verify_fidelity import altered_probes
+from tasks.verify_labels import check_label_checks
 from tasks.verify_manifests import check_manifests
 from tasks.verify_objects import Finding, Target, check, targets
 
@@ -62,6 +64,8 @@ def verify(
         scrub.objects += 1
         progress(scrub.objects, max(scrub.objects, in_all))
     findings += _without_event(ledger, unexplained)
+    findings += (Finding("probes", *altered) for altered in altered_probes(ledger))
+    findings += check_label_checks(ledger)
     findings += check_manifests(ledger, archive)
     scrub.findings = tuple(findings)
     return scrub

@@ -30,6 +30,7 @@ from infra.tables import (
     shards,
     summaries,
 )
+from tasks.verify_fidelity import wrong_fidelity
 
 COMPARED = {
     "shard": ("sha256", "bytes", "rows", "batch_id", "run_id", "compressor"),
@@ -41,7 +42,7 @@ COMPARED = {
 class Finding:
     """Something that is not what was committed."""
 
-    what: str  # "shard", "segment", "ledger", "summaries", "event" or "manifest"
+    what: str  # "shard", "segment", "ledger", "summaries", "probes", "label check", "event" or "manifest"
     name: str
     problem: str
 
@@ -129,6 +130,8 @@ def check(ledger: Ledger, archive: ObjectStore, target: Target) -> Checked:
     except (IntegrityError, StoreError) as error:
         findings.append(Finding(target.kind, path, str(error)))
     else:
+        if target.kind == "segment":
+            findings += [Finding("summaries", *wrong) for wrong in wrong_fidelity(ledger, held)]
         if row is not None and target.kind == "shard":
             findings += [Finding("ledger", path, wrong) for wrong in _wrong_codec(row, data)]
             findings += [Finding("summaries", path, wrong) for wrong in _wrong_rows(row, held, images)]
@@ -172,8 +175,8 @@ def _differences(target: Target, row: sa.Row[Any] | None) -> Iterator[str]:
             yield f"event {target.event.seq} is about another collection than {row.collection!r}, as the table says"
 
 
-def _check_bytes(target: Target, data: bytes) -> list[ShardRow]:
-    """Raises ``IntegrityError`` unless ``data`` is what the event says; a shard's rows."""
+def _check_bytes(target: Target, data: bytes) -> list[Any]:
+    """Raises ``IntegrityError`` unless ``data`` is what the event says; a shard's rows, or a segment's lines."""
     said, digest = target.said, hashlib.sha256(data).hexdigest()
     if digest != said.sha256:
         raise IntegrityError(
@@ -182,20 +185,19 @@ def _check_bytes(target: Target, data: bytes) -> list[ShardRow]:
         )
     if target.kind == "segment":
         verify_subroot(data, said.subroot or "")
-        return _counted(said, read_segment(data), [])
+        return _counted(said, read_segment(data))
     made_by = read_head(io.BytesIO(data)).spec.fingerprint
     if made_by != target.event.compressor:
         raise IntegrityError(
             f"made by compressor {made_by[:12]}, committed for {target.event.compressor[:12]}"
         )
-    rows = read_rows(io.BytesIO(data))
-    return _counted(said, rows, rows)
+    return _counted(said, read_rows(io.BytesIO(data)))
 
 
-def _counted(said: _Object, found: list[Any], rows: list[ShardRow]) -> list[ShardRow]:
+def _counted(said: _Object, found: list[Any]) -> list[Any]:
     if len(found) != said.rows:
         raise IntegrityError(f"{said.rows} rows were committed, the file holds {len(found)}")
-    return rows
+    return found
 
 
 def _images(connection: sa.Connection, shard: sa.Row[Any]) -> set[tuple[Any, ...]]:

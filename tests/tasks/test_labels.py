@@ -74,7 +74,9 @@ def test_the_result_is_kept_and_in_the_audit_log_without_a_name(made: Installati
     assert (kept.codec, kept.labels_sha256) == ("exact", found.labels_sha256)
     assert json.loads(kept.kinds) == {"lot": [5, 6], "whole": [6, 6]}
     (event,) = events(made, "labels.checked")
+    (kinds,) = rows(made, audit_values.select().where(audit_values.c.kind == "kinds"))
     assert event["after"] == {
+        "kinds": commitment(kinds.salt, "kinds", kept.kinds),
         "questions": 12,
         "right_answers": 11,
         "passed": True,
