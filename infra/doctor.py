@@ -11,6 +11,7 @@ from fwd2bot_core.compressor.view import BUNDLES_OWN
 from fwd2bot_core.errors import CompressorError, Fwd2BotError, ObjectExists, StoreError
 from infra.executor import make_executor
 from infra.installation import Installation
+from infra.judging import questions
 from infra.tables import audit_head
 
 
@@ -33,6 +34,9 @@ def examine(house: Installation) -> Iterator[Check]:
     for name in house.settings.collections:
         if house.settings.view(name) != BUNDLES_OWN:
             yield _checked(f"view of {name}", lambda name=name: _view(house, name))  # type: ignore[misc]
+    for name, collection in house.settings.collections.items():
+        if collection.fidelity.sample or collection.fidelity.probes:
+            yield _checked(f"probes of {name}", lambda name=name: _probes(house, name))  # type: ignore[misc]
     for name in list(house.settings.collections)[:1]:
         yield _checked("cluster", lambda name=name: _cluster(house, name))  # type: ignore[misc]
 
@@ -92,6 +96,11 @@ def _view(house: Installation, name: str) -> str:
     """Only a loaded model can say whether it takes the view's resolution."""
     spec = load(house.settings.compressor.bundle, view=house.settings.view(name)).spec
     return f"{spec.name} {spec.short} gives {spec.k} tokens of each photo: {', '.join(spec.crops)}"
+
+
+def _probes(house: Installation, name: str) -> str:
+    asked = questions(house.compressor(name), house.settings.collections[name].fidelity.probes)
+    return f"{len(asked)} questions that {house.spec(name).name} can read"
 
 
 def _cluster(house: Installation, name: str) -> str:

@@ -27,8 +27,8 @@ class Probing:
     probes: tuple[str, ...] = ()  # the questions; none = the bundle's own
 
     def asked(self, compressor: Compressor) -> tuple[str, ...]:
-        """The questions that are put to each chosen image; none if no image is."""
-        return (self.probes or compressor.fidelity_probes) if self.sample else ()
+        """The questions that are put to each chosen image; none if no image is. Raises as ``questions`` does."""
+        return questions(compressor, self.probes) if self.sample else ()
 
     def chooses(self, unit: Unit) -> bool:
         """Whether an object version is among the share: always the same ones, and nobody can tell by a key which."""
@@ -37,6 +37,21 @@ class Probing:
 
 
 UNJUDGED = Probing()
+
+
+def questions(compressor: Compressor, own: tuple[str, ...]) -> tuple[str, ...]:
+    """A collection's ``own`` probes, or the bundle's where it has none, all of them readable.
+
+    Raises ``UsageError`` for one that the compressor cannot read, and where nobody has any.
+    """
+    asked = own or compressor.fidelity_probes
+    if not asked:
+        raise UsageError(
+            f"compressor {compressor.spec.name} brings no questions to judge fidelity by: set probes in "
+            "[collections.NAME.fidelity]"
+        )
+    compressor.check(asked)
+    return asked
 
 
 def judged(

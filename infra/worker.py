@@ -72,6 +72,7 @@ class _Tools:
     compressor: Compressor
     source: Source
     archive: ObjectStore
+    probes: tuple[str, ...]  # none if no image is judged
 
 
 @dataclass(slots=True)
@@ -91,7 +92,10 @@ class _Stopwatch:
 
 
 def load_compressor(config: WorkerConfig) -> str:
-    """Load the model into this process, once; returns its fingerprint. Raises ``ClusterError``."""
+    """Load the model into this process, once; returns its fingerprint.
+
+    Raises ``ClusterError`` for another bundle than the run's, ``UsageError`` for a probe that it cannot read.
+    """
     return _tools(config).compressor.spec.fingerprint
 
 
@@ -106,11 +110,15 @@ def _tools(config: WorkerConfig) -> _Tools:
             f"bundle {config.bundle!r} on {_whoami()} has fingerprint {compressor.spec.short}, the run was planned for "
             f"{config.fingerprint[:12]}. Install the same bundle on every worker."
         )
+    probes = config.probing.asked(
+        compressor
+    )  # a bad one costs nothing here, and a night if a batch meets it first
     gc.freeze()  # a model and its library are half a million objects; collections need not walk them
     return _Tools(
         compressor,
         Source(open_store(config.originals, s3=config.originals_s3), compressor, config.limits),
         open_store(config.archive, s3=config.archive_s3, create_root=True),
+        probes,
     )
 
 
@@ -143,14 +151,13 @@ def compress_batch(batch: Batch, config: WorkerConfig) -> Receipt:
             good = next((items[-1].prepared for items, it in passed if isinstance(it, Summary)), good)
             reach("worker.forward-done")
             with watch("fidelity"):
-                known = _judge(tools.compressor, writer, passed, config.probing)
+                known = _judge(tools, writer, passed, config.probing)
             encoded.append(encoder.submit(_encode, writer, passed, known, facts, watch))
             while len(encoded) > 2:  # bounded memory when encoding is slower than the model
                 encoded.popleft().result()
         for pending in encoded:
             pending.result()
-    probes = config.probing.asked(tools.compressor)
-    return _write(batch, tools, writer, facts, probes, watch)
+    return _write(batch, tools, writer, facts, watch)
 
 
 def _groups(
@@ -205,15 +212,14 @@ def _pass_or_reject(compressor: Compressor, item: Fetched) -> Summary | Reject:
 
 
 def _judge(
-    compressor: Compressor,
+    tools: _Tools,
     writer: ShardWriter,
     passed: list[tuple[list[Fetched], Summary | Reject]],
     probing: Probing,
 ) -> dict[int, Fidelity]:
     """Fidelity by object version, of what will be stored; on the model's thread, since the model is asked."""
     known: dict[int, Fidelity] = {}
-    probes = probing.asked(compressor)
-    for items, result in passed if probes else ():
+    for items, result in passed if tools.probes else ():
         if isinstance(result, Reject):
             continue
         chosen = finite_rows(result.tokens, writer.spec)
@@ -221,7 +227,7 @@ def _judge(
         mine = [item for item, is_chosen in zip(items, chosen, strict=True) if is_chosen]
         images = [item.prepared for item in mine if item.prepared is not None]
         stored = codec.as_stored(result.tokens[chosen], writer.spec, writer.codec)
-        for item, fidelity in zip(mine, judged(compressor, images, stored, probes), strict=True):
+        for item, fidelity in zip(mine, judged(tools.compressor, images, stored, tools.probes), strict=True):
             if fidelity is not None:
                 known[item.unit.object_version_id] = fidelity
     return known
@@ -259,7 +265,6 @@ def _write(
     tools: _Tools,
     writer: ShardWriter,
     facts: dict[int, ImageFact],
-    probes: tuple[str, ...],
     watch: _Stopwatch,
 ) -> Receipt:
     """Shard first, then the audit segment that names it, then the receipt."""
@@ -280,7 +285,7 @@ def _write(
             _create(tools.archive, shard.path, body)
         reach("worker.shard-written")
     with watch("write"):
-        data, segment = _segment(batch, images, shard, probes)
+        data, segment = _segment(batch, images, shard, tools.probes)
         _create(tools.archive, segment.path, data)
     reach("worker.segment-written")
     receipt = Receipt(
@@ -292,7 +297,7 @@ def _write(
         bytes_in=sum(image.size or 0 for image in images),
         bytes_out=segment.size + (shard.size if shard else 0),
         worker=_whoami(),
-        probes=probes,
+        probes=tools.probes,
     )
     reach("worker.receipt-ready")
     return receipt

@@ -21,6 +21,7 @@ from fwd2bot_core.tokens.fidelity import Finding, judge
 from fwd2bot_core.work import Unit
 from infra import archive
 from infra.installation import Installation
+from infra.judging import questions
 from infra.lookup import Stored, locate
 from infra.reading import Fetched, Source, fetch_all
 from infra.tables import collections, compressors, object_versions, shards, summaries
@@ -63,11 +64,11 @@ def measure(
     """The fidelity of each image, in the order given, by the collection's probes; ``progress`` hears (done, in all).
 
     Costs what ``Compressor.compare`` states, for each ``compressor.micro_batch`` of images. Raises ``UsageError`` for
-    a probe that the compressor cannot read, ``StoreUnreachable`` when a store is down.
+    a probe that the compressor cannot read and where there are none, ``StoreUnreachable`` when a store is down.
     """
     settings, (_, source) = installation.settings, installation.settings.collection(collection)
     compressor = installation.compressor(collection)
-    probes = source.fidelity.probes or compressor.fidelity_probes
+    probes = questions(compressor, source.fidelity.probes)
     size, done = settings.compressor.micro_batch, 0
     photos = Source(installation.originals(collection), compressor, installation.limits)
     with ThreadPoolExecutor(settings.execution.fetch_threads, thread_name_prefix="fetch") as readers:

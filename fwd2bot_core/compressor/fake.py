@@ -19,10 +19,11 @@ from fwd2bot_core.compressor.decode import DecodeLimits, decode
 from fwd2bot_core.compressor.preprocess import cut
 from fwd2bot_core.compressor.protocol import Answer, CompressorSpec, Prepared, Summary
 from fwd2bot_core.compressor.view import BUNDLES_OWN, View, seen_through
-from fwd2bot_core.errors import CompressorError
+from fwd2bot_core.errors import CompressorError, UsageError
 from fwd2bot_core.tokens.fidelity import Finding
 
 _SIZE = (16, 16)  # pixels; enough for two pictures to differ
+_MOST_WORDS = 64  # of a question
 _WORDS = ("gear", "bolt", "crack", "label", "pipe", "scratch", "spring", "weld")
 
 
@@ -97,6 +98,13 @@ class FakeCompressor:
     def answers(self, tokens: npt.NDArray[Any], questions: Sequence[str]) -> list[Answer]:
         """The same for each row of ``tokens`` [B, k, d] and its question."""
         return [self.answer(row, question) for row, question in zip(tokens, questions, strict=True)]
+
+    def check(self, questions: Sequence[str]) -> None:
+        """Reads whatever is 1 to 64 words long; raises ``UsageError`` for the rest."""
+        if bad := [question for question in questions if not 1 <= len(question.split()) <= _MOST_WORDS]:
+            raise UsageError(
+                f"the text {bad[0][:40]!r} is empty or too long: say it in 1 to {_MOST_WORDS} words"
+            )
 
     def compare(
         self, tokens: npt.NDArray[Any], images: Sequence[Prepared], questions: Sequence[str]

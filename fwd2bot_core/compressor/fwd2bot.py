@@ -136,6 +136,10 @@ class Fwd2BotCompressor:
             found |= dict(zip(rows, said, strict=True))
         return [found[row] for row in range(len(images))]
 
+    def check(self, questions: Sequence[str]) -> None:
+        """Raises ``UsageError`` for a question that is empty or longer than ``max_text_tokens``."""
+        self._asked(questions)
+
     @torch.inference_mode()
     def compare(
         self, tokens: npt.NDArray[Any], images: Sequence[Prepared], questions: Sequence[str]

@@ -105,6 +105,10 @@ class Compressor(Protocol):
         """The questions that fidelity is judged by where a collection has none of its own."""
         ...
 
+    def check(self, questions: Sequence[str]) -> None:
+        """Raises ``UsageError`` for a question that it cannot read, before anything is computed."""
+        ...
+
     def compare(
         self, tokens: npt.NDArray[Any], images: Sequence[Prepared], questions: Sequence[str]
     ) -> list[list[Finding]]:

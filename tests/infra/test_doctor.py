@@ -115,3 +115,11 @@ def test_a_ledger_of_a_newer_software(house: BuildHouse, tmp_path: Path) -> None
     newer.execute("UPDATE alembic_version SET version_num = '9999'")
     newer.close()
     assert wrong(house())["ledger"].startswith("the ledger ")
+
+
+def test_probes_of_every_collection_are_read(house: BuildHouse) -> None:
+    second = {"originals": "photos"}
+    fidelity = {"probes": ["bag " * 65]}
+    found = wrong(house(**{"collections.line-2": second, "collections.line-2.fidelity": fidelity}))
+    assert found.keys() == {"probes of line-2"}
+    assert "1 to 64 words" in found["probes of line-2"]

@@ -29,9 +29,11 @@ from fwd2bot_core.errors import (
     IntegrityError,
     RejectReason,
     StoreUnreachable,
+    UsageError,
 )
 from fwd2bot_core.tokens.shard import ShardWriter, read_rows, read_tokens
 from fwd2bot_core.work import Batch, ImageFact, Receipt, Unit, batch_id_of
+from infra.judging import Probing
 from infra.objects import ObjectStore, S3Options, open_store
 from infra.objects.file import FileStore
 from infra.worker import WorkerConfig, compress_batch, load_compressor
@@ -517,3 +519,23 @@ def test_an_archive_that_is_gone_fails_the_batch(
     monkeypatch.setattr(type(open_store(config.archive)), "create", full)
     with pytest.raises(StoreUnreachable):
         compress_batch(batch, config)
+
+
+def test_a_probe_that_cannot_be_read_is_noticed_before_any_batch(
+    config: WorkerConfig, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lay_out(folder, 2)
+    passes: list[int] = []
+    monkeypatch.setattr(FakeCompressor, "compress", lambda self, images: passes.append(len(images)))
+    wordy = replace(config, probing=Probing(1.0, ("is it whole ?", "bag " * 65)))
+    for attempt in (lambda: load_compressor(wordy), lambda: compress_batch(listed(config), wordy)):
+        with pytest.raises(UsageError, match="1 to 64 words"):
+            attempt()
+    assert passes == []
+
+
+def test_nobody_is_judged_by_no_questions(config: WorkerConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FakeCompressor, "fidelity_probes", ())
+    load_compressor(config)
+    with pytest.raises(UsageError, match=r"set probes in \[collections.NAME.fidelity\]"):
+        load_compressor(replace(config, probing=Probing(0.01)))

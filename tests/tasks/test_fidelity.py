@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fwd2bot_core.errors import NotInArchive
+from fwd2bot_core.compressor.fake import FakeCompressor
+from fwd2bot_core.errors import NotInArchive, UsageError
 from infra import archive
 from infra.installation import Installation
 from infra.lookup import locate
@@ -111,3 +112,14 @@ def test_a_damaged_shard_is_a_problem_of_its_images(made: Installation) -> None:
 def test_an_empty_archive_has_nothing_to_judge(house: BuildHouse) -> None:
     with pytest.raises(NotInArchive, match="run `fwd2bot night line-1`"):
         chosen(house(), COLLECTION, (), 5)
+
+
+def test_without_questions_nothing_is_read(
+    house: BuildHouse, photos: Photos, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos(1)
+    installation = house()
+    night(installation)
+    monkeypatch.setattr(FakeCompressor, "fidelity_probes", ())
+    with pytest.raises(UsageError, match="set probes in"):
+        judged(installation)

@@ -159,3 +159,10 @@ def test_the_distance_is_0_for_equals_and_1_for_strangers():
     half = compare.distance(torch.tensor([50.0, 50.0, -50.0]), torch.tensor([50.0, -50.0, -50.0]))
     # p = (1/2, 1/2), q = (1, 0): JSD = H(3/4, 1/4) - H(1/2)/2 = 0.811278 - 0.5
     assert float(half) == pytest.approx(0.311278**0.5, abs=1e-4)
+
+
+def test_questions_can_be_checked_without_an_image(compressor):
+    compressor.check(QUESTIONS)
+    for question in (" ", "bag " * 65):
+        with pytest.raises(UsageError):
+            compressor.check([*QUESTIONS, question])
