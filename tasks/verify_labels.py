@@ -13,13 +13,7 @@ import sqlalchemy as sa
 from fwd2bot_core.audit.canonical import commitment, parse
 from fwd2bot_core.errors import IntegrityError
 from infra.database import Ledger
-from infra.tables import (
-    audit_events,
-    audit_values,
-    collections,
-    compressors,
-    label_checks,
-)
+from infra.tables import audit_events, audit_values, collections, compressors, label_checks
 from tasks.verify_fidelity import millionths
 from tasks.verify_objects import Finding
 
@@ -31,13 +25,23 @@ _NAMES = {"collection": "collection", "labels": "labels_sha256", "kinds": "kinds
 def check_label_checks(ledger: Ledger) -> Iterator[Finding]:
     """One finding for each check that its event contradicts, and for each check or event without the other."""
     with ledger.read() as connection:  # asked before the log, so the events of all these are in it
-        unexplained = set(connection.execute(sa.select(label_checks.c.id)).scalars())
+        known = set(connection.execute(sa.select(label_checks.c.id)).scalars())
+    explained = set[int]()
     for event in _events(ledger):
-        yield from _explained(ledger, event, unexplained)
-    for number in sorted(unexplained):
-        yield Finding(
-            "label check", str(number), "the ledger has this check, and no event says that it was made"
-        )
+        row, salts = _row_of(ledger, event, explained)
+        if row is None:
+            problem = "it says that labels were checked, and the ledger has no such check"
+            yield Finding("label check", f"event {event.seq}", problem)
+            continue
+        explained.add(row.id)
+        if wrong := _differences(event, row, salts):
+            problem = (
+                f"event {event.seq} says another {' and '.join(wrong)}: the table label_checks was altered"
+            )
+            yield Finding("label check", str(row.id), problem)
+    for number in sorted(known - explained):
+        problem = "the ledger has this check, and no event says that it was made"
+        yield Finding("label check", str(number), problem)
 
 
 def _events(ledger: Ledger) -> list[sa.Row[Any]]:
@@ -46,45 +50,32 @@ def _events(ledger: Ledger) -> list[sa.Row[Any]]:
         return list(connection.execute(query.order_by(audit_events.c.seq)))
 
 
-def _explained(ledger: Ledger, event: sa.Row[Any], unexplained: set[int]) -> Iterator[Finding]:
-    """What is wrong with the row of one event, which leaves ``unexplained``. The log is held while a check is
-    written, so events and rows of one instant have the same order."""
+def _row_of(
+    ledger: Ledger, event: sa.Row[Any], explained: set[int]
+) -> tuple[sa.Row[Any] | None, dict[str, bytes]]:
+    """The check that an event tells of, and the salts of the names in the log. A check is written while the log is
+    held, so events and checks of one instant have the same order."""
+    names = {"collection": collections.c.name, "compressor": compressors.c.fingerprint}
+    query = (
+        sa.select(label_checks, *(column.label(name) for name, column in names.items()))
+        .join(collections, collections.c.id == label_checks.c.collection_id)
+        .join(compressors, compressors.c.id == label_checks.c.compressor_id)
+        .where(label_checks.c.checked_at == event.occurred_at)
+        .order_by(label_checks.c.id)
+    )
+    values = sa.select(audit_values.c.ref, audit_values.c.salt).where(audit_values.c.kind.in_(_NAMES))
     with ledger.read() as connection:
-        made = connection.execute(
-            sa.select(
-                label_checks,
-                collections.c.name.label("collection"),
-                compressors.c.fingerprint.label("compressor"),
-            )
-            .join(collections, collections.c.id == label_checks.c.collection_id)
-            .join(compressors, compressors.c.id == label_checks.c.compressor_id)
-            .where(label_checks.c.checked_at == event.occurred_at)
-            .order_by(label_checks.c.id)
-        ).all()
-        left = [row for row in made if row.id in unexplained]
-        kinds = audit_values.c.kind.in_(_NAMES)
-        salts = (
-            {row.ref: row.salt for row in connection.execute(sa.select(audit_values).where(kinds))}
-            if left
-            else {}
-        )
-    if not left:
-        yield Finding(
-            "label check", f"event {event.seq}", "it says that labels were checked; the ledger has no row"
-        )
-        return
-    unexplained.discard(left[0].id)
-    try:
-        wrong = _differences(parse(event.body), left[0], salts)
-    except IntegrityError:
-        return  # an event that cannot be read is a finding already
-    if wrong:
-        problem = f"event {event.seq} says another {' and '.join(wrong)}: the table label_checks was altered"
-        yield Finding("label check", str(left[0].id), problem)
+        rows = connection.execute(query).all()
+        salts = {row.ref: row.salt for row in connection.execute(values)}
+    return next((row for row in rows if row.id not in explained), None), salts
 
 
-def _differences(body: Mapping[str, Any], row: sa.Row[Any], salts: Mapping[str, bytes]) -> list[str]:
+def _differences(event: sa.Row[Any], row: sa.Row[Any], salts: Mapping[str, bytes]) -> list[str]:
     """The columns that say something else than the event; a name that was erased from the log says nothing."""
+    try:
+        body = parse(event.body)
+    except IntegrityError:
+        return []  # an event that cannot be read is a finding already
     after = body.get("after") or {}
     facts: dict[str, Any] = {name: after.get(name) for name in _COUNTS}
     facts |= {"compressor": body.get("compressor"), "at_least": after.get("at_least_millionths")}

@@ -98,7 +98,7 @@ def test_a_check_without_its_event_and_an_event_without_its_check(made: Installa
     first = dict(rows(made, label_checks)[0]._mapping)
     alter(made, label_checks.delete().where(label_checks.c.id == 1))
     (finding,) = findings(made)
-    assert "the ledger has no row" in finding.problem
+    assert "the ledger has no such check" in finding.problem
     alter(made, label_checks.insert().values(**first))
     assert findings(made) == ()
     alter(made, label_checks.insert().values(**first | {"id": 3}))
