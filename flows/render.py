@@ -74,6 +74,8 @@ def show_night(console: Console, summary: NightSummary) -> None:
     ]
     if summary.fidelity is not None:
         rows.append(("fidelity", told(summary.fidelity)))
+    if summary.unjudged:
+        rows.append(("fidelity not known", f"{summary.unjudged:,} chosen could not be judged"))
     if summary.resumed_batches:
         rows.append(("batches resumed from a dead run", summary.resumed_batches))
     drawn = Table(show_header=False, box=None, padding=(0, 2))

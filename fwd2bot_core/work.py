@@ -82,6 +82,7 @@ class ImageFact:
     row: int | None  # its row in the shard
     reject: Reject | None
     fidelity: Fidelity | None = None  # of its stored tokens; None: not known
+    chosen: bool = False  # to be judged; without a fidelity: it could not be
 
 
 @dataclass(frozen=True, slots=True)

@@ -241,10 +241,13 @@ def _version_life(connection: sa.Connection, installation: Installation, row: sa
 
 
 def _judged(summary: dict[str, Any]) -> dict[str, Any]:
-    """Fidelity, how many probes it was judged by, and the worst of them in words; all None where it is not known."""
+    """Fidelity, how many probes it was to be judged by, and the worst of them in words; None where it is not known."""
     questions, worst = summary.pop("questions"), summary["worst_probe"]
     asked = json.loads(questions) if questions else None
-    return summary | {"worst_probe": asked[worst] if asked else None, "probes": len(asked) if asked else None}
+    return summary | {
+        "worst_probe": asked[worst] if asked and worst is not None else None,
+        "probes": len(asked) if asked else None,
+    }
 
 
 def _audit_facts(

@@ -59,8 +59,9 @@ def judged(
 ) -> list[Fidelity | None]:
     """The fidelity of each image's ``stored`` tokens [B, k, d], decoded from the bytes that are kept.
 
-    None where comparing fails for one image alone; what fails for all of several, or is wrong with the probes, is
-    raised.
+    None where comparing fails for an image alone. A model that fails for everybody is no error here either: few images
+    are chosen, which may all be bad ones, and the first pass has just gone through and goes on to tell. ``UsageError``
+    for a probe that cannot be read.
     """
     if not images:
         return []
@@ -71,10 +72,7 @@ def judged(
     except Exception:
         if len(images) == 1:
             return [None]
-        alone = [
+        return [
             judged(compressor, [image], row[None], probes)[0]
             for image, row in zip(images, stored, strict=True)
         ]
-        if not any(alone):
-            raise
-        return alone

@@ -1,6 +1,6 @@
 """How faithful committed tokens are, as figures over many images: of one run, or of whatever is asked for.
 
-Knows one query over the ledger's tables. Knows nothing about how a score comes about.
+Knows queries over the ledger's tables. Knows nothing about how a score comes about.
 """
 
 from __future__ import annotations
@@ -24,6 +24,17 @@ class Scores:
     mean: float
     lowest: float
     tenths: list[int]  # how many lie in [0, 0.1), [0.1, 0.2), ... [0.9, 1]
+
+
+def unjudged(connection: sa.Connection, *where: sa.ColumnElement[bool]) -> int:
+    """How many images were chosen and could not be judged, among the summaries whose shards fulfil ``where``."""
+    chosen = (
+        sa.select(sa.func.count())
+        .select_from(summaries)
+        .join(shards, shards.c.id == summaries.c.shard_id)
+        .where(summaries.c.fidelity.is_(None), summaries.c.probe_set_id.is_not(None), *where)
+    )
+    return int(connection.execute(chosen).scalar_one())
 
 
 def scores(connection: sa.Connection, *where: sa.ColumnElement[bool], threshold: float) -> Scores | None:

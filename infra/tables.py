@@ -241,6 +241,7 @@ summaries = sa.Table(
     sa.Column("token_bytes", sa.Integer, nullable=False),
     sa.Column("fidelity", sa.Float),  # null: not known, which is no reason to let an original go
     sa.Column("worst_probe", sa.Integer),  # its place among the questions of the set
+    # without a fidelity: the image was to be judged by these probes, and could not be
     sa.Column("probe_set_id", sa.ForeignKey("probe_sets.id")),
 )
 

@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 import numpy as np
@@ -216,9 +216,10 @@ def _judge(
     writer: ShardWriter,
     passed: list[tuple[list[Fetched], Summary | Reject]],
     probing: Probing,
-) -> dict[int, Fidelity]:
-    """Fidelity by object version, of what will be stored; on the model's thread, since the model is asked."""
-    known: dict[int, Fidelity] = {}
+) -> dict[int, Fidelity | None]:
+    """Fidelity by object version, of what will be stored; None for one that was chosen and could not be judged. On the
+    model's thread, since the model is asked."""
+    known: dict[int, Fidelity | None] = {}
     for items, result in passed if tools.probes else ():
         if isinstance(result, Reject):
             continue
@@ -228,15 +229,14 @@ def _judge(
         images = [item.prepared for item in mine if item.prepared is not None]
         stored = codec.as_stored(result.tokens[chosen], writer.spec, writer.codec)
         for item, fidelity in zip(mine, judged(tools.compressor, images, stored, tools.probes), strict=True):
-            if fidelity is not None:
-                known[item.unit.object_version_id] = fidelity
+            known[item.unit.object_version_id] = fidelity
     return known
 
 
 def _encode(
     writer: ShardWriter,
     passed: list[tuple[list[Fetched], Summary | Reject]],
-    known: dict[int, Fidelity],
+    known: dict[int, Fidelity | None],
     facts: dict[int, ImageFact],
     watch: _Stopwatch,
 ) -> None:
@@ -256,8 +256,9 @@ def _encode(
             kept = [item for item, finite in zip(items, good, strict=True) if finite]
             first = writer.append([_row(item) for item in kept], result.tokens[good], result.pooled[good])
             for row, item in enumerate(kept, start=first):
-                fidelity = known.get(item.unit.object_version_id)
-                facts[item.unit.object_version_id] = _fact(item, row=row, reject=None, fidelity=fidelity)
+                number = item.unit.object_version_id
+                fact = _fact(item, row=row, reject=None)
+                facts[number] = replace(fact, chosen=number in known, fidelity=known.get(number))
 
 
 def _write(
@@ -323,9 +324,7 @@ def _create(archive: ObjectStore, path: str, body: bytes) -> None:
             ) from None
 
 
-def _fact(
-    item: Fetched, *, row: int | None, reject: Reject | None, fidelity: Fidelity | None = None
-) -> ImageFact:
+def _fact(item: Fetched, *, row: int | None, reject: Reject | None) -> ImageFact:
     picture = item.prepared
     return ImageFact(
         object_version_id=item.unit.object_version_id,
@@ -336,7 +335,6 @@ def _fact(
         format=picture.format if picture else None,
         row=row,
         reject=reject,
-        fidelity=fidelity,
     )
 
 

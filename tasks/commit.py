@@ -208,7 +208,7 @@ def _write_shard(
                 "token_bytes": row_bytes(run.spec, shard.codec),
                 "fidelity": image.fidelity.score if image.fidelity else None,
                 "worst_probe": image.fidelity.worst if image.fidelity else None,
-                "probe_set_id": probe_set if image.fidelity else None,
+                "probe_set_id": probe_set if image.chosen or image.fidelity else None,
             }
             for image in compressed
         ],

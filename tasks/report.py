@@ -50,6 +50,8 @@ def markdown(summary: NightSummary) -> str:
             f"{summary.fidelity.below:,} of {summary.fidelity.judged:,} below {summary.fidelity.threshold:g}"
         )
         rows.append(("fidelity", f"mean {summary.fidelity.mean:.3f}, {low}"))
+    if summary.unjudged:
+        rows.append(("fidelity not known", f"{summary.unjudged:,} chosen could not be judged"))
     lines = [f"# {summary.collection}, {summary.night}", "", "| | |", "|---|---|"]
     lines += [f"| {name} | {value} |" for name, value in rows]
     if summary.failures:

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from fwd2bot_core.errors import ExitCode
 from fwd2bot_core.work import STAGES
 from infra.database import Ledger
-from infra.scores import Scores, scores
+from infra.scores import Scores, scores, unjudged
 from infra.tables import (
     BatchState,
     RunState,
@@ -69,6 +69,7 @@ class NightSummary:
     orphans_kept: int = 0  # the store did not let them go
     open_failures: int = 0  # images of this collection that this or an earlier run could not compress
     fidelity: Scores | None = None  # None: no image of this run was judged
+    unjudged: int = 0  # images that were chosen to be judged, and could not be
 
     @property
     def state(self) -> RunState:
@@ -111,6 +112,8 @@ class NightSummary:
         if self.fidelity is not None and self.fidelity.below:
             low = self.fidelity
             parts.append(f"{low.below:,} of {low.judged:,} judged below fidelity {low.threshold:g}")
+        if self.unjudged:
+            parts.append(f"{self.unjudged:,} chosen could not be judged")
         return ", ".join(parts)
 
     def to_dict(self) -> dict[str, Any]:
@@ -138,6 +141,7 @@ def count(ledger: Ledger, run_id: str, threshold: float) -> dict[str, Any]:
         return {
             **_committed(connection, run_id),
             "fidelity": scores(connection, shards.c.run_id == run_id, threshold=threshold),
+            "unjudged": unjudged(connection, shards.c.run_id == run_id),
             **_failed(connection, run_id),
             "open_failures": _open_failures(connection, run_id),
             "left": connection.execute(

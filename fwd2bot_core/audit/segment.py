@@ -63,6 +63,8 @@ def _line(batch: Batch, unit: Unit, fact: ImageFact, shard_path: str | None, ask
             "worst": fact.fidelity.worst,
             "probes": asked,
         }
+    elif fact.chosen:
+        line["fidelity"] = {"probes": asked}  # it could not be judged by them
     return line | _outcome(fact, shard_path)
 
 

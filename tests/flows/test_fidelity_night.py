@@ -131,3 +131,36 @@ def test_a_second_night_with_other_probes_leaves_the_first_scores_as_they_were(
     night(installation)
     asked = {row.id: len(json.loads(row.questions)) for row in rows(installation, probe_sets)}
     assert sorted(asked[row.probe_set_id] for row in rows(installation, summaries)) == [1, 1, 2, 2, 2]
+
+
+class Poisoned(FakeCompressor):
+    """Cannot compare photos whose first number of pixels is below 100."""
+
+    def compare(self, tokens, images, questions):
+        if any(image.pixels[0, 0, 0, 0] < 100 for image in images):
+            raise RuntimeError("out of memory")
+        return super().compare(tokens, images, questions)
+
+
+def test_chosen_images_that_cannot_be_judged_fail_no_batch_and_are_told_everywhere(
+    house: BuildHouse, photos: Photos, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number, path in enumerate(photos(3)):
+        path.write_bytes(tiny_jpeg(number))  # 0 to 32: poison, all that a micro-batch holds
+    use_compressor(monkeypatch, Poisoned())
+    installation = house(**ON)
+    summary = night(installation)
+    assert (summary.compressed, summary.fidelity, summary.unjudged, summary.exit_code) == (3, None, 3, 0)
+    assert summary.message == "3 compressed, 3 chosen could not be judged"
+    assert "| fidelity not known | 3 chosen could not be judged |" in markdown(summary)
+    page = render(
+        installation, collection=None, runs=5, at=rows(installation, object_versions)[0].first_seen_at
+    )
+    assert "fidelity not known, though chosen" in page
+    (segment,) = rows(installation, audit_segments)
+    lines = read_segment(installation.archive.read(segment.path))
+    assert [line["fidelity"] for line in lines] == [{"probes": probes_sha256(PROBES)}] * 3
+    assert verify(installation.ledger, installation.archive).findings == ()
+    (version,) = archive.life(installation, "0001.jpg")
+    (told,) = version["summaries"]
+    assert (told["fidelity"], told["worst_probe"], told["probes"]) == (None, None, 2)
