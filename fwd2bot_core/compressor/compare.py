@@ -15,8 +15,10 @@ import torch
 from transformers import DynamicCache
 
 from fwd2bot_core.compressor.double_forward import DoubleForward
-from fwd2bot_core.compressor.families.visual import Image
+from fwd2bot_core.compressor.families.visual import Image, tokens_of
 from fwd2bot_core.compressor.lvlm import Stage
+
+AT_ONCE = 18_432  # visual tokens: 32 questions and images of LLaVA-1.5, whose keys and values then take 9 GiB
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,19 +35,30 @@ def compare(
 ) -> list[list[Compared]]:
     """Each question ``asked`` (ids) of each image ``visual`` [B, T, d] and its tokens ``states`` [B, k, d]: [B][P].
 
-    Forward passes, each over all B images at once: one over the visual tokens, which all questions share; then for
-    each group of equally long questions one for each word of the longest answer (``limit`` at most; its end is a
-    word) from the image, and a single one from the tokens. The tokens are never asked to speak: their likeliest
-    answer is the image's exactly if it is likeliest at every word of it. A model that reads question and image both
-    ways cannot share the image's pass: it runs for each question.
+    Memory is bounded by ``AT_ONCE`` visual tokens, those of an image counted once for each question: images, then the
+    questions of one, are compared in as many parts as that takes. Forward passes, each over all images of a part: one
+    over the visual tokens, which all questions share; then for each group of equally long questions one for each word
+    of the longest answer (``limit`` at most; its end is a word) from the image, and a single one from the tokens. The
+    tokens are never asked to speak: their likeliest answer is the image's exactly if it is likeliest at every word of
+    it. A model that reads question and image both ways cannot share the image's pass: it runs for each question.
     """
+    few = max(1, AT_ONCE // max(1, len(asked) * tokens_of(visual).shape[1]))
+    parts = [slice(start, start + few) for start in range(0, len(visual), few)]
+    return [row for part in parts for row in _compare_few(net, visual[part], states[part], asked, limit)]
+
+
+def _compare_few(
+    net: DoubleForward, visual: Image, states: torch.Tensor, asked: Sequence[list[int]], limit: int
+) -> list[list[Compared]]:
     cache = net.lvlm.cache()
     if not net.lvlm.reads_prompts_both_ways:
         net.read(Stage.BASE, visual, _nothing(visual), cache=cache)
     found: list[list[Compared | None]] = [[None] * len(asked) for _ in range(len(visual))]
-    for columns in _equally_long(asked):
+    groups = list(_equally_long(asked, most=max(1, AT_ONCE // tokens_of(visual)[..., 0].numel())))
+    for columns in groups:
         ids = torch.tensor([asked[column] for column in columns], device=visual.device)  # [Q, L]
-        group = _compare_group(net, copy.deepcopy(cache), visual, states, ids, limit)
+        own = cache if columns is groups[-1] else copy.deepcopy(cache)  # it grows with what is said
+        group = _compare_group(net, own, visual, states, ids, limit)
         for place, compared in enumerate(group):
             row, column = divmod(place, len(columns))
             found[row][columns[column]] = compared
@@ -120,7 +133,8 @@ def _nothing(visual: Image) -> torch.Tensor:
     return torch.empty(len(visual), 0, dtype=torch.long, device=visual.device)
 
 
-def _equally_long(asked: Sequence[list[int]]) -> Iterator[list[int]]:
-    """Places of the questions in groups of one length, so that none is padded."""
+def _equally_long(asked: Sequence[list[int]], most: int) -> Iterator[list[int]]:
+    """Places of the questions in groups of one length, so that none is padded, of at most ``most``."""
     for length in sorted({len(ids) for ids in asked}):
-        yield [place for place, ids in enumerate(asked) if len(ids) == length]
+        places = [place for place, ids in enumerate(asked) if len(ids) == length]
+        yield from (places[start : start + most] for start in range(0, len(places), most))

@@ -29,8 +29,6 @@ from fwd2bot_core.compressor.view import BUNDLES_OWN, View
 from fwd2bot_core.errors import CompressorMismatch, UsageError
 from fwd2bot_core.tokens.fidelity import Finding
 
-COMPARED = 128  # rows of images and questions that are compared at once
-
 
 class Fwd2BotCompressor:
     """Tokens of an image depend on the image alone; see ``compress`` for how exactly."""
@@ -146,21 +144,17 @@ class Fwd2BotCompressor:
     ) -> list[list[Finding]]:
         """How each image answers each question, against its row of ``tokens`` [B, k, d]: [B][P] findings.
 
-        Costs one pass of the vision tower and the language model's passes that ``compare.compare`` states, for each
-        group of images whose questions are ``COMPARED`` rows together.
+        Costs one pass of the vision tower and the language model's passes that ``compare.compare`` states.
         """
         asked = self._asked(questions)
-        few = max(1, COMPARED // max(1, len(asked)))
         found: dict[int, list[Finding]] = {}
         for alike_rows in _of_one_layout(images):
-            for start in range(0, len(alike_rows), few):
-                rows = alike_rows[start : start + few]
-                visual = self._seen([images[row] for row in rows])
-                states = self._states(tokens[rows])
-                compared = compare.compare(self.net, visual, states, asked, self.method.max_new_tokens)
-                for row, said in zip(rows, compared, strict=True):
-                    pairs = zip(questions, said, strict=True)
-                    found[row] = [Finding(q, self._text(c.ids), c.agrees, c.distances) for q, c in pairs]
+            visual = self._seen([images[row] for row in alike_rows])
+            states = self._states(tokens[alike_rows])
+            compared = compare.compare(self.net, visual, states, asked, self.method.max_new_tokens)
+            for row, said in zip(alike_rows, compared, strict=True):
+                pairs = zip(questions, said, strict=True)
+                found[row] = [Finding(q, self._text(c.ids), c.agrees, c.distances) for q, c in pairs]
         return [found[row] for row in range(len(images))]
 
     @torch.inference_mode()

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
 from fwd2bot_core.compressor import compare
-from fwd2bot_core.compressor import fwd2bot as room
 from fwd2bot_core.compressor.lvlm import Stage
 from fwd2bot_core.errors import CompressorMismatch, UsageError
 from tests.core.compressor import models
@@ -110,11 +111,36 @@ def test_the_forward_passes_are_as_many_as_is_said(compressor, prepared, tokens,
         groups[len(asked)] = max(groups.get(len(asked), 0), longest)
     assert len(groups) == 3
     assert passes == {"tower": 1, Stage.BASE: 1 + sum(groups.values()), Stage.ANSWER: 3}
-    monkeypatch.setattr(room, "COMPARED", 10)  # two images of five questions at once: three times the passes
+    monkeypatch.setattr(compare, "AT_ONCE", 10 * 16)  # two images of five questions: three times the passes
     passes.update(dict.fromkeys(passes, 0))
     compressor.compare(tokens, prepared, QUESTIONS)
-    assert passes["tower"] == 3
+    assert passes["tower"] == 1
     assert passes[Stage.ANSWER] == 9
+
+
+@pytest.mark.parametrize(("at_once", "rows"), [(1, 1), (2 * 16, 2), (20 * 16, 8), (10**6, 10)])
+def test_memory_is_bounded_by_visual_tokens_whatever_the_questions(
+    compressor, prepared, tokens, monkeypatch, at_once, rows
+):
+    expected = compressor.compare(tokens, prepared, QUESTIONS)
+    hidden, seen, copies = compressor.net.lvlm.hidden, [], []
+
+    def watched(stage, embeddings, **options):
+        seen.append(len(embeddings))
+        return hidden(stage, embeddings, **options)
+
+    monkeypatch.setattr(compressor.net.lvlm, "hidden", watched)
+    copying = SimpleNamespace(deepcopy=lambda cache: copies.append(1) or copy.deepcopy(cache))
+    monkeypatch.setattr(compare, "copy", copying)
+    monkeypatch.setattr(compare, "AT_ONCE", at_once)
+    found = compressor.compare(tokens, prepared, QUESTIONS)
+    assert max(seen) == rows
+    for row, other in zip(found, expected, strict=True):
+        for one, two in zip(row, other, strict=True):
+            assert (one.answer, one.agrees) == (two.answer, two.agrees)
+            np.testing.assert_allclose(one.distances, two.distances, atol=2e-3)
+    if at_once == 10**6:
+        assert len(copies) == 2  # of three groups of questions, the last takes the cache itself
 
 
 def test_neighbours_change_nothing_but_rounding(compressor, prepared, tokens):
