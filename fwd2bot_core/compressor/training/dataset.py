@@ -16,15 +16,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+import re
+import reprlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from fwd2bot_core.errors import UsageError
 
 COLUMNS = ("image", "question", "answer", "kind", "caption", "negatives", "group", "key")
 DEFAULT_KIND = "question"
+LONGEST_LINE = 2**20  # bytes
+_HALVES = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +61,10 @@ def read(files: Sequence[str], *, ignore: Sequence[str] = ()) -> list[Item]:
     items: dict[Path, Item] = {}
     for file in map(Path, files):
         for row, values in rows_of(file):
-            _add(items, file, f"{file.name}, row {row}", _known(values, ignore, f"{file.name}, row {row}"))
-    missing = [item.path for item in items.values() if not item.path.is_file()]
+            where = f"{file.name}, row {row}"
+            wanted = {name: value for name, value in values.items() if name not in ignore}
+            _add(items, file, where, known(wanted, where, "; list it in data.ignore to skip it"))
+    missing = [item.path for item in items.values() if not _is_file(item.path)]
     if missing:
         more = f" and {len(missing) - 1:,} more" if len(missing) > 1 else ""
         raise UsageError(f"{missing[0]}{more} do not exist: paths of images are relative to the data file")
@@ -93,54 +99,76 @@ def rows_of(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """Row numbers, from 1, and values without the empty ones; raises ``UsageError`` for what is no such file."""
     if not file.is_file():
         raise UsageError(f"{file} does not exist: name a JSONL or Parquet file")
-    rows = _parquet(file) if file.suffix == ".parquet" else _json_lines(file)
+    with _opened(file) as data:
+        yield from rows_in(data, file.name)
+
+
+def rows_in(data: BinaryIO, name: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The same of the bytes of a file called ``name``, whose end tells Parquet from JSONL."""
+    rows = _parquet(data, name) if name.endswith(".parquet") else _json_lines(data, name)
     for number, values in rows:
-        yield number, {name: value for name, value in values.items() if value not in (None, "", [])}
+        yield number, {column: value for column, value in values.items() if value not in (None, "", [])}
 
 
-def _json_lines(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    with file.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, start=1):
-            if not line.strip():
-                continue
-            try:
-                values = json.loads(line)
-            except ValueError as error:
-                raise UsageError(f"{file.name}, row {number}: no JSON ({error})") from None
-            if not isinstance(values, dict):
-                raise UsageError(
-                    f"{file.name}, row {number}: a row is an object with an image, not {line[:40]!r}"
-                )
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name of 5,000 letters
+        return False
+
+
+def _opened(file: Path) -> BinaryIO:
+    try:
+        return file.open("rb")
+    except OSError as error:
+        raise UsageError(f"{file} cannot be read: {error.strerror}") from None
+
+
+def _json_lines(data: BinaryIO, name: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    for number, line in enumerate(iter(lambda: data.readline(LONGEST_LINE + 1), b""), start=1):
+        if len(line) > LONGEST_LINE:
+            raise UsageError(f"{name}, row {number}: longer than {LONGEST_LINE:,} bytes, which no row is")
+        try:
+            text = line.decode("utf-8-sig" if number == 1 else "utf-8").strip()
+            values = json.loads(text) if text else {}
+        except (ValueError, RecursionError) as error:
+            raise UsageError(f"{name}, row {number}: no JSON in UTF-8 ({error})") from None
+        if not isinstance(values, dict):
+            raise UsageError(f"{name}, row {number}: a row is an object with an image, not {text[:40]!r}")
+        if text:
             yield number, values
 
 
-def _parquet(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+def _parquet(data: BinaryIO, name: str) -> Iterator[tuple[int, dict[str, Any]]]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     number = 0
     try:
-        with pq.ParquetFile(file) as table:
+        with pq.ParquetFile(data) as table:
             for batch in table.iter_batches():
                 for values in batch.to_pylist():
                     number += 1
                     yield number, values
-    except (pa.ArrowException, OSError) as error:
-        raise UsageError(f"{file} cannot be read as Parquet: {' '.join(str(error).split())[:200]}") from None
+    except (pa.ArrowException, OSError, ValueError, OverflowError, RecursionError) as error:
+        raise UsageError(f"{name} cannot be read as Parquet: {' '.join(str(error).split())[:200]}") from None
 
 
-def _known(values: dict[str, Any], ignore: Sequence[str], where: str) -> dict[str, Any]:
-    """The values of our columns, each of its kind."""
-    found = {name: value for name, value in values.items() if name not in ignore}
-    for name, value in found.items():
+def known(values: Mapping[str, Any], where: str, hint: str = "") -> dict[str, Any]:
+    """The values of one row, each a text of one of our columns; raises ``UsageError``, which names the row, for any
+    other, with a ``hint`` what to do about a column that there is not."""
+    for name, value in values.items():
         if name not in COLUMNS:
-            raise UsageError(
-                f"{where}: there is no column {name!r} ({', '.join(COLUMNS)}); list it in data.ignore to skip it"
-            )
-        several = isinstance(value, list) and all(isinstance(one, str) and one.strip() for one in value)
-        if not (isinstance(value, str) or (several and name in ("caption", "negatives"))):
-            raise UsageError(f"{where}: {name} is {value!r}, which is no text")
-    return found
+            raise UsageError(f"{where}: there is no column {name[:60]!r} ({', '.join(COLUMNS)}){hint}")
+        several = isinstance(value, list) and all(_is_text(one) and one.strip() for one in value)
+        if not (_is_text(value) or (several and name in ("caption", "negatives"))):
+            raise UsageError(f"{where}: {name} is {reprlib.repr(value)}, which is no text")
+    return dict(values)
+
+
+def _is_text(value: Any) -> bool:
+    """A text that a ledger can hold: Unicode without NUL and half characters."""
+    return isinstance(value, str) and "\0" not in value and not _HALVES.search(value)
 
 
 def _add(items: dict[Path, Item], file: Path, where: str, values: dict[str, Any]) -> None:

@@ -95,12 +95,50 @@ def test_what_is_no_row_is_named(folder, text, says):
         dataset.read([str(folder / "rows.jsonl")])
 
 
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        ('{"image": "a", "caption": "groß"}'.encode("latin-1"), "row 1: no JSON in UTF-8"),
+        (b"\n" + b"[" * 100_000, "row 2: no JSON in UTF-8"),
+        (b'{"image": "a", "caption": "' + b"x" * 2**20 + b'"}', "row 1: longer than 1,048,576 bytes"),
+        (b'{"image": "a\\u0000", "caption": "b"}', "row 1: image is .*, which is no text"),
+        (b'{"image": "a", "caption": "\\ud800"}', "row 1: caption is .*, which is no text"),
+        (
+            b'{"image": "a", "caption": ' + b"[" * 500 + b"]" * 500 + b"}",
+            "row 1: caption is .*, which is no text",
+        ),
+        (b'{"image": "a", "caption": ' + b"9" * 5000 + b"}", "row 1: no JSON"),
+    ],
+)
+def test_hostile_rows_are_named(folder, data, says):
+    (folder / "rows.jsonl").write_bytes(data)
+    with pytest.raises(UsageError, match=f"rows.jsonl, {says}"):
+        dataset.read([str(folder / "rows.jsonl")])
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_row(folder):
+    (folder / "rows.jsonl").write_bytes(
+        b"\xef\xbb\xbf" + json.dumps(IMAGE | {"caption": "a"}).encode() + b"\r\n"
+    )
+    (item,) = dataset.read([str(folder / "rows.jsonl")])
+    assert item.captions == ["a"]
+
+
+def test_a_parquet_file_with_half_a_character_is_named(folder):
+    bad = pa.array([b"images/0.png", b"\xff"]).view(pa.string())
+    pq.write_table(pa.table({"image": bad, "caption": ["a", "b"]}), folder / "bad.parquet")
+    with pytest.raises(UsageError, match=r"bad\.parquet cannot be read as Parquet"):
+        dataset.read([str(folder / "bad.parquet")])
+
+
 def test_files_that_are_none_are_named(folder):
     with pytest.raises(UsageError, match=r"none\.jsonl does not exist"):
         dataset.read([str(folder / "none.jsonl")])
     (folder / "bad.parquet").write_bytes(b"PAR1 no")
     with pytest.raises(UsageError, match=r"bad\.parquet cannot be read as Parquet"):
         dataset.read([str(folder / "bad.parquet")])
+    with pytest.raises(UsageError, match="aaa do not exist"):
+        read(folder, {"image": "a" * 5000, "caption": "a"})
     rows = [{"image": f"images/{name}.png", "caption": "a"} for name in ("0", "x", "y")]
     with pytest.raises(UsageError, match=r"x\.png and 1 more do not exist"):
         read(folder, *rows)
