@@ -7,9 +7,10 @@ what a result is good for.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from fwd2bot_core.audit.events import Event
+from fwd2bot_core.compressor.protocol import Compressor
 from fwd2bot_core.compressor.scoring import same_words, wilson
-from fwd2bot_core.compressor.training.dataset import DEFAULT_KIND, rows_of
+from fwd2bot_core.compressor.training.dataset import DEFAULT_KIND, known, rows_in
 from fwd2bot_core.errors import NotInArchive, UsageError
 from infra import archive, audit_log, pairing
 from infra.installation import Installation
@@ -37,6 +39,7 @@ class Label:
     question: str
     answer: str
     kind: str
+    where: str  # "file, row number", for errors
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,10 +54,16 @@ class Wrong:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Share:
-    """Right answers among ``questions``, with the 95 % interval of their share (Wilson)."""
+    """Right answers among ``questions``, with the 95 % interval of their share (Wilson).
+
+    Questions about one image are right or wrong together, at worst all of them: the interval is that of as many
+    ``independent`` ones, (sum of n)^2 / sum of n^2 over the images' numbers n of questions. Source: Leslie Kish,
+    "Survey Sampling" (1965), the effective sample size.
+    """
 
     right: int
     questions: int
+    independent: float
 
     @property
     def accuracy(self) -> float:
@@ -62,11 +71,12 @@ class Share:
 
     @property
     def interval(self) -> tuple[float, float]:
-        return wilson(self.right, self.questions)
+        return wilson(self.accuracy * self.independent, self.independent)
 
     def as_json(self) -> dict[str, Any]:
         low, high = self.interval
         figures = {"accuracy": self.accuracy, "low": low, "high": high}
+        figures |= {"independent": self.independent}
         return {"right": self.right, "questions": self.questions} | {
             name: round(value, 6) for name, value in figures.items()
         }
@@ -119,38 +129,62 @@ def check_labels(
 ) -> LabelCheck:
     """Ask every label's question of its image's stored tokens, and write the result down.
 
-    ``progress`` hears (done, in all). Raises ``UsageError`` for a file that holds no labels, ``NotInArchive`` when no
+    ``progress`` hears (done, in all). Raises ``UsageError`` for a file that holds no labels, or a question that the
+    compressor cannot read, ``NotInArchive`` when no
     labelled image has tokens.
     """
-    labels = read_labels(file)
+    labels, sha256 = read_labels(file)
+    compressor, size = installation.compressor(collection), installation.settings.compressor.micro_batch
+    _check_questions(compressor, labels)
     places, missing = _located(installation, collection, {label.key: None for label in labels})
     asked = [label for label in labels if label.key in places]
     if not asked:
         key, why = next(iter(missing.items()))
         raise NotInArchive(f"none of the labelled images has summary tokens; of {key!r}: {why}")
     said: list[str] = []
-    compressor, size = installation.compressor(collection), installation.settings.compressor.micro_batch
     for start in range(0, len(asked), size):
         few = asked[start : start + size]
         tokens = archive.many_tokens(installation, [places[label.key] for label in few])
         said += [answer.text for answer in compressor.answers(tokens, [label.question for label in few])]
         progress(len(said), len(asked))
-    return _written(installation, collection, file, asked, said, list(places.values()), missing, at_least)
+    return _written(installation, collection, sha256, asked, said, places, missing, at_least)
 
 
-def read_labels(file: Path) -> list[Label]:
-    """The rows of a JSONL or Parquet file: key, question, answer, and kind where there is one; ``UsageError``."""
-    labels = []
-    for number, row in rows_of(file):
-        where = f"{file.name}, row {number}"
-        for name in ("key", "question", "answer"):
-            if not isinstance(row.get(name), str):
-                raise UsageError(f"{where}: a label needs key, question and answer as texts; {name} is none")
-        kind = row.get("kind", DEFAULT_KIND)
-        labels.append(Label(row["key"], row["question"], row["answer"], str(kind)))
+def read_labels(file: Path) -> tuple[list[Label], str]:
+    """The rows of a JSONL or Parquet file (key, question, answer, and kind where there is one), and the sha256 of the
+    bytes that they were read from. Raises ``UsageError``, also for a question that is put to one key twice."""
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        raise UsageError(f"{file} cannot be read: {error.strerror}") from None
+    labels, seen = [], dict[tuple[str, str], str]()
+    for number, row in rows_in(io.BytesIO(data), file.name):
+        label = _label(row, f"{file.name}, row {number}")
+        labels.append(label)
+        same = label.key, " ".join(label.question.casefold().split())
+        if same in seen:
+            raise UsageError(
+                f"{label.where}: the same key and question as {seen[same]}; a copy proves nothing"
+            )
+        seen[same] = label.where
     if not labels:
         raise UsageError(f"{file} holds no labels: write one object with key, question and answer a line")
-    return labels
+    return labels, hashlib.sha256(data).hexdigest()
+
+
+def _label(row: dict[str, Any], where: str) -> Label:
+    known(row, where)
+    if missing := [name for name in ("key", "question", "answer") if name not in row]:
+        raise UsageError(f"{where}: a label needs key, question and answer as texts; {missing[0]} is none")
+    return Label(row["key"], row["question"], row["answer"], row.get("kind", DEFAULT_KIND), where)
+
+
+def _check_questions(compressor: Compressor, labels: Sequence[Label]) -> None:
+    for label in labels:
+        try:
+            compressor.check([label.question])
+        except UsageError as error:
+            raise UsageError(f"{label.where}: {error}") from error
 
 
 def _located(
@@ -168,36 +202,48 @@ def _located(
 def _written(
     installation: Installation,
     collection: str,
-    file: Path,
+    sha256: str,
     asked: Sequence[Label],
     said: Sequence[str],
-    places: Sequence[Stored],
+    places: Mapping[str, Stored],
     missing: dict[str, str],
     at_least: float | None,
 ) -> LabelCheck:
-    pairs = list(zip(asked, said, strict=True))
-    right = Counter(label.kind for label, text in pairs if same_words(text, label.answer))
-    among = Counter(label.kind for label in asked)
+    answers = [(label, text, same_words(text, label.answer)) for label, text in zip(asked, said, strict=True)]
+    contents = [(label.kind, places[label.key].sha256, right) for label, _, right in answers]
     with installation.ledger.write() as connection:
         audit_log.hold(connection)
         pairing.check(connection, installation.archive)
         check = LabelCheck(
             collection=collection,
             compressor=installation.spec(collection).fingerprint,
-            codec=_codec(connection, places),
-            labels_sha256=hashlib.sha256(file.read_bytes()).hexdigest(),
-            all=Share(right=right.total(), questions=len(pairs)),
-            kinds={kind: Share(right=right[kind], questions=among[kind]) for kind in sorted(among)},
+            codec=_codec(connection, list(places.values())),
+            labels_sha256=sha256,
+            all=_share([(content, right) for _, content, right in contents]),
+            kinds={
+                kind: _share([(content, right) for its, content, right in contents if its == kind])
+                for kind in sorted({label.kind for label in asked})
+            },
             at_least=at_least,
             wrong=[
                 Wrong(key=label.key, question=label.question, said=text, wanted=label.answer)
-                for label, text in pairs
-                if not same_words(text, label.answer)
+                for label, text, right in answers
+                if not right
             ][:NAMED],
             missing=missing,
         )
         _record(connection, check)
     return check
+
+
+def _share(answers: Sequence[tuple[str, bool]]) -> Share:
+    """Of answers, each with the hash of the photo that it is about: two keys may hold the same photo."""
+    each = Counter(content for content, _ in answers).values()
+    return Share(
+        right=sum(right for _, right in answers),
+        questions=len(answers),
+        independent=len(answers) ** 2 / sum(count * count for count in each),
+    )
 
 
 def _codec(connection: sa.Connection, places: Sequence[Stored]) -> str:
