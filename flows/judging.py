@@ -141,7 +141,7 @@ def _show_fidelity(console: Console, found: Sequence[Judged], low: int, threshol
                 o.key,
                 f"{o.fidelity:.3f}",
                 f"{o.agreeing}/{o.probes}",
-                o.worst,
+                f"{o.worst} ({o.crop})" if o.crop else o.worst,
                 *_apart(o.from_image or "", o.from_tokens or ""),
             )
             for o in shown

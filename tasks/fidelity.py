@@ -37,8 +37,9 @@ class Judged:
     agreeing: int | None = None  # probes answered with the same words
     probes: int | None = None
     worst: str | None = None  # the probe
-    from_image: str | None = None  # what is said to it
-    from_tokens: str | None = None
+    crop: str | None = None  # where it did worst, in a view of several crops
+    from_image: str | None = None  # what is said to it there
+    from_tokens: str | None = None  # up to the first word that is not the image's
     problem: str | None = None
 
 
@@ -101,24 +102,24 @@ def _judge(
     if ready:
         rows = np.stack([tokens for _, _, tokens in ready])
         compared = compressor.compare(rows, [image for _, image, _ in ready], probes)
-        said = compressor.answers(rows, [probes[judge(findings).worst] for findings in compared])
-        for (stored, _, _), findings, answer in zip(ready, compared, said, strict=True):
-            found[stored] = _told(stored, findings, answer.text)
+        for (stored, _, _), findings in zip(ready, compared, strict=True):
+            found[stored] = _told(stored, findings, compressor.spec.crops)
     return [found[stored] for stored in few]
 
 
-def _told(stored: Stored, findings: Sequence[Finding], from_tokens: str) -> Judged:
+def _told(stored: Stored, findings: Sequence[Finding], crops: Sequence[str]) -> Judged:
     found = judge(findings)
     worst = findings[found.worst]
     return Judged(
         key=stored.key,
         identity=stored.identity,
         fidelity=found.score,
-        agreeing=sum(finding.agrees for finding in findings),
+        agreeing=sum(all(look.agrees for look in finding.looks) for finding in findings),
         probes=len(findings),
         worst=worst.question,
+        crop=crops[worst.crop] if len(crops) > 1 else None,
         from_image=worst.answer,
-        from_tokens=from_tokens,
+        from_tokens=worst.told,
     )
 
 

@@ -26,6 +26,7 @@ class Compared:
     """One question about one image."""
 
     ids: list[int]  # what the image says, up to its end and with it
+    told: list[int]  # what the tokens say, up to the first word that is not the image's, and with it
     agrees: bool  # the tokens' likeliest words are the same ones
     distances: tuple[float, ...]  # Jensen-Shannon distance at each of ``ids``
 
@@ -85,11 +86,14 @@ def _compare_group(
     tokens = net.question(states.repeat_interleave(len(ids), dim=0), every)
     spoken = torch.cat([tokens, net.lvlm.embed(said[:, :-1])], dim=1)
     stored = net.lvlm.hidden(Stage.ANSWER, spoken)[:, -said.shape[1] :]  # [B * Q, N, d]
-    distances, same = _differences(net, seen, stored, said)
+    distances, likeliest = _differences(net, seen, stored)
     eos = net.lvlm.eos
     for row, words in enumerate(said.tolist()):
         length = 1 + next((i for i, token in enumerate(words) if token in eos), len(words) - 1)
-        yield Compared(words[:length], all(same[row][:length]), tuple(distances[row][:length]))
+        heard = likeliest[row][:length]
+        apart = next((i for i in range(length) if heard[i] != words[i]), None)
+        told = heard if apart is None else heard[: apart + 1]
+        yield Compared(words[:length], told, apart is None, tuple(distances[row][:length]))
 
 
 def _listen(
@@ -109,16 +113,15 @@ def _listen(
 
 
 def _differences(
-    net: DoubleForward, seen: torch.Tensor, stored: torch.Tensor, said: torch.Tensor
-) -> tuple[list[list[float]], list[list[bool]]]:
-    """[R][N] distances, and whether the tokens' likeliest word is the one said; one position at a time, since a
-    vocabulary is wide."""
-    distances, same = [], []
-    for at in range(said.shape[1]):
+    net: DoubleForward, seen: torch.Tensor, stored: torch.Tensor
+) -> tuple[list[list[float]], list[list[int]]]:
+    """[R][N] distances, and the tokens' likeliest words; one position at a time, since a vocabulary is wide."""
+    distances, likeliest = [], []
+    for at in range(seen.shape[1]):
         first, second = (net.lvlm.logits(side[:, at]).float() for side in (seen, stored))
         distances.append(distance(first, second))
-        same.append(second.argmax(-1) == said[:, at])
-    return torch.stack(distances, 1).tolist(), torch.stack(same, 1).tolist()
+        likeliest.append(second.argmax(-1))
+    return torch.stack(distances, 1).tolist(), torch.stack(likeliest, 1).tolist()
 
 
 def distance(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:

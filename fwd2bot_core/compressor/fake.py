@@ -20,7 +20,7 @@ from fwd2bot_core.compressor.preprocess import cut
 from fwd2bot_core.compressor.protocol import Answer, CompressorSpec, Prepared, Summary
 from fwd2bot_core.compressor.view import BUNDLES_OWN, View, seen_through
 from fwd2bot_core.errors import CompressorError, UsageError
-from fwd2bot_core.tokens.fidelity import Finding
+from fwd2bot_core.tokens.fidelity import Finding, of_all_crops
 
 _SIZE = (16, 16)  # pixels; enough for two pictures to differ
 _MOST_WORDS = 64  # of a question
@@ -109,13 +109,21 @@ class FakeCompressor:
     def compare(
         self, tokens: npt.NDArray[Any], images: Sequence[Prepared], questions: Sequence[str]
     ) -> list[list[Finding]]:
-        """Tokens that are not an image's own are as distant as their numbers are on average, 1 at most."""
-        found = []
-        for row, own in zip(tokens, self.compress(images).tokens, strict=True):
-            apart = float(min(1.0, np.abs(self._read(row) - self._read(own)).mean()))
-            pairs = [(q, self.answer(own, q).text, self.answer(row, q).text) for q in questions]
-            found.append([Finding(q, said, said == stored, (apart,)) for q, said, stored in pairs])
-        return found
+        """Tokens that are not a crop's own are as distant as their numbers are on average, 1 at most."""
+        looks = (-1, self._view.count, self._spec.k // self._view.count, self._spec.d)
+        pairs = zip(tokens.reshape(looks), self.compress(images).tokens.reshape(looks), strict=True)
+        return [
+            [
+                of_all_crops([self._finding(q, *pair) for pair in zip(rows, owns, strict=True)])
+                for q in questions
+            ]
+            for rows, owns in pairs
+        ]
+
+    def _finding(self, question: str, stored: npt.NDArray[Any], own: npt.NDArray[Any]) -> Finding:
+        apart = float(min(1.0, np.abs(self._read(stored) - self._read(own)).mean()))
+        said, told = (self.answer(tokens, question).text for tokens in (own, stored))
+        return Finding(question, said, said == told, (apart,), told)
 
     def embed_text(self, text: str) -> npt.NDArray[np.float32]:
         """[d], L2-normalised."""

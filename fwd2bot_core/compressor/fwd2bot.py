@@ -27,7 +27,7 @@ from fwd2bot_core.compressor.probes import Probe
 from fwd2bot_core.compressor.protocol import Answer, CompressorSpec, Prepared, Summary
 from fwd2bot_core.compressor.view import BUNDLES_OWN, View
 from fwd2bot_core.errors import CompressorMismatch, UsageError
-from fwd2bot_core.tokens.fidelity import Finding
+from fwd2bot_core.tokens.fidelity import Finding, of_all_crops
 
 
 class Fwd2BotCompressor:
@@ -144,18 +144,29 @@ class Fwd2BotCompressor:
     ) -> list[list[Finding]]:
         """How each image answers each question, against its row of ``tokens`` [B, k, d]: [B][P] findings.
 
-        Costs one pass of the vision tower and the language model's passes that ``compare.compare`` states.
+        Each crop is held against its own tokens, since the unadapted model never learned to read several at once: it
+        would say from all of them what it says from none. As many crops at a time as there are images. Costs one pass
+        of the vision tower a crop and the language model's passes that ``compare.compare`` states.
         """
         asked = self._asked(questions)
+        crops = [crop for image in images for crop in _crops(image)]
+        states = self._states(tokens).reshape(len(crops), self._k, self._spec.d)
         found: dict[int, list[Finding]] = {}
-        for alike_rows in _of_one_layout(images):
-            visual = self._seen([images[row] for row in alike_rows])
-            states = self._states(tokens[alike_rows])
-            compared = compare.compare(self.net, visual, states, asked, self.method.max_new_tokens)
-            for row, said in zip(alike_rows, compared, strict=True):
-                pairs = zip(questions, said, strict=True)
-                found[row] = [Finding(q, self._text(c.ids), c.agrees, c.distances) for q, c in pairs]
-        return [found[row] for row in range(len(images))]
+        for alike_rows in alike([crop.shape for crop in crops]):
+            for start in range(0, len(alike_rows), len(images)):
+                rows = alike_rows[start : start + len(images)]
+                visual = self._visual([crops[row] for row in rows])
+                compared = compare.compare(self.net, visual, states[rows], asked, self.method.max_new_tokens)
+                for row, said in zip(rows, compared, strict=True):
+                    found[row] = [self._finding(*pair) for pair in zip(questions, said, strict=True)]
+        each = self._view.count
+        photos = [[found[row] for row in range(start, start + each)] for start in range(0, len(crops), each)]
+        return [[of_all_crops(looks) for looks in zip(*photo, strict=True)] for photo in photos]
+
+    def _finding(self, question: str, said: compare.Compared) -> Finding:
+        ended = said.agrees or said.told[-1] in self.net.lvlm.eos
+        told = self._text(said.told) if ended else f"{self._text(said.told)} …"
+        return Finding(question, self._text(said.ids), said.agrees, said.distances, told)
 
     @torch.inference_mode()
     def embed_text(self, text: str) -> npt.NDArray[np.float32]:

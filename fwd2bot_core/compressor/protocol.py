@@ -113,7 +113,7 @@ class Compressor(Protocol):
         self, tokens: npt.NDArray[Any], images: Sequence[Prepared], questions: Sequence[str]
     ) -> list[list[Finding]]:
         """For each image and each question, what the image says against what its row of stored ``tokens``
-        [B, k, d] says: [B][P]. Raises ``UsageError`` for a question that it cannot read."""
+        [B, k, d] says, crop by crop: [B][P]. Raises ``UsageError`` for a question that it cannot read."""
         ...
 
     def answers(self, tokens: npt.NDArray[Any], questions: Sequence[str]) -> list[Answer]:

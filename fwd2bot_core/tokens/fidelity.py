@@ -11,13 +11,13 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One question put to an image and to its stored tokens.
+    """One question put to an image and to its stored tokens: to one crop of it and that crop's own tokens.
 
     ``distances`` has, for each token of the image's answer, its end included, the Jensen-Shannon distance (the square
     root of the divergence with base-2 logarithms, in [0, 1]) between what the image and what the tokens would say
@@ -29,10 +29,26 @@ class Finding:
     answer: str  # from the image
     agrees: bool  # the tokens' own answer is the same, word for word
     distances: tuple[float, ...]  # [N], never empty
+    told: str = ""  # from the tokens, up to the first word that is not the image's
+    crop: int = 0  # which of the view's crops
+    others: tuple[Finding, ...] = ()  # the same question put to the other crops, which did no worse
 
     def __post_init__(self) -> None:
         if not self.distances:
             raise ValueError(f"{self.question!r} was compared at no position of its answer")
+
+    @property
+    def looks(self) -> tuple[Finding, ...]:
+        """One finding for each crop, the worst first."""
+        return (self, *self.others)
+
+
+def of_all_crops(findings: Sequence[Finding]) -> Finding:
+    """The findings of one question about each crop of a photo, in order, as one: that of the worst crop, which holds
+    the others."""
+    named = [replace(finding, crop=crop) for crop, finding in enumerate(findings)]
+    worst, *others = sorted(named, key=_of_look)
+    return replace(worst, others=tuple(others))
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +67,23 @@ def closeness(finding: Finding) -> float:
 
 
 def of_probe(finding: Finding) -> float:
-    """One probe's fidelity: half for the same words, half for how close the two sides are in saying them."""
+    """One probe's fidelity, the mean over crops of what each is worth: half for the same words, half for how close the
+    two sides are in saying them."""
+    return fmean(map(_of_look, finding.looks))
+
+
+def _of_look(finding: Finding) -> float:
     return (finding.agrees + closeness(finding)) / 2
+
+
+def _every_look(findings: Sequence[Finding]) -> list[Finding]:
+    return [look for finding in findings for look in finding.looks]
 
 
 AGGREGATES: dict[str, Callable[[Sequence[Finding]], float]] = {
     "both": lambda findings: fmean(of_probe(finding) for finding in findings),
-    "agreement": lambda findings: fmean(finding.agrees for finding in findings),
-    "closeness": lambda findings: fmean(closeness(finding) for finding in findings),
+    "agreement": lambda findings: fmean(look.agrees for look in _every_look(findings)),
+    "closeness": lambda findings: fmean(closeness(look) for look in _every_look(findings)),
     "worst": lambda findings: min(of_probe(finding) for finding in findings),
 }
 CHOSEN = "both"  # which of them predicts lost answers best is measured by tests/prove/fidelity_auroc.py

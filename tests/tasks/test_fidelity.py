@@ -123,3 +123,29 @@ def test_without_questions_nothing_is_read(
     monkeypatch.setattr(FakeCompressor, "fidelity_probes", ())
     with pytest.raises(UsageError, match="set probes in"):
         judged(installation)
+
+
+def test_under_tiles_the_crop_that_did_worst_is_named(
+    house: BuildHouse, photos: Photos, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos(1)
+    installation = house(
+        **{
+            f"collections.{COLLECTION}.view": {"tiles": [2, 1]},
+            f"collections.{COLLECTION}.fidelity": {"probes": PROBES},
+        }
+    )
+    night(installation)
+    assert [(one.fidelity, one.agreeing) for one in judged(installation)] == [(1.0, 2)]
+    kept = archive.tokens
+
+    def damaged(house: Installation, stored: Any) -> Any:
+        tokens = kept(house, stored).copy()
+        tokens[8:] += np.float32(0.4)  # of three crops of four tokens, the last
+        return tokens
+
+    monkeypatch.setattr(archive, "tokens", damaged)
+    (one,) = judged(installation)
+    assert one.crop == installation.spec(COLLECTION).crops[2]
+    assert one.fidelity is not None
+    assert 0.7 < one.fidelity < 1  # two of three crops are as they were

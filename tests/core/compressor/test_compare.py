@@ -70,11 +70,17 @@ def test_it_is_what_each_alone_would_give(compressor, prepared, tokens):
 
 def test_it_agrees_exactly_where_the_tokens_would_answer_so(compressor, prepared, tokens):
     found = compressor.compare(tokens, prepared, QUESTIONS)
+    for row in found:
+        for finding in row:
+            assert finding.agrees == (finding.told == finding.answer)
     told = [[a.text for a in compressor.answers(np.stack([t] * 5), QUESTIONS)] for t in tokens]
     assert [[f.agrees for f in row] for row in found] == [
         [f.answer == text for f, text in zip(row, texts, strict=True)]
         for row, texts in zip(found, told, strict=True)
     ]
+    for row, texts in zip(found, told, strict=True):
+        for finding, text in zip(row, texts, strict=True):
+            assert text.startswith(finding.told.removesuffix(" …"))  # as far as it is known
 
 
 def test_a_model_whose_tokens_are_its_image_is_not_apart_from_itself(prepared):

@@ -16,6 +16,7 @@ from fwd2bot_core.compressor.method import Method
 from fwd2bot_core.compressor.protocol import Compressor
 from fwd2bot_core.compressor.view import Region, View
 from fwd2bot_core.errors import BundleInvalid, CompressorMismatch, UsageError
+from fwd2bot_core.tokens.fidelity import of_probe
 from tests.core.compressor import models
 from tests.core.compressor.pictures import gradient, saved
 
@@ -193,3 +194,49 @@ def test_the_fake_has_views_as_well():
     assert fake.compress([]).tokens.shape == (0, 24, 32)
     with pytest.raises(UsageError, match="trained for k = 1, 2, 3, 4 only"):
         FakeCompressor(view=View(k=5))
+
+
+QUESTIONS = ["describe .", "how many items ?", "where is the boot ?"]
+
+
+def test_fidelity_holds_each_crop_against_its_own_tokens_alone(plain, quarters):
+    """The unadapted model never learned to read several crops at once, so it is not asked to."""
+    photos = [PHOTO, PHOTO.rotate(180)]
+    tokens = tokens_of(quarters, *photos)
+    tokens[1, 3:6] = 0  # the first tile of the second photo
+    prepared = [quarters.prepare(saved(photo, "PNG")) for photo in photos]
+    for photo, row, findings in zip(
+        photos, tokens, quarters.compare(tokens, prepared, QUESTIONS), strict=True
+    ):
+        cuts = [plain.prepare(saved(part, "PNG")) for part in parts(photo)]
+        alone = plain.compare(row.reshape(6, 3, 16), cuts, QUESTIONS)
+        for question, finding in enumerate(findings):
+            ranked = sorted(finding.looks, key=lambda look: look.crop)
+            assert [look.crop for look in ranked] == [0, 1, 2, 3, 4, 5]
+            assert [look.answer for look in ranked] == [cut[question].answer for cut in alone]
+            for look, cut in zip(ranked, alone, strict=True):
+                np.testing.assert_allclose(look.distances, cut[question].distances, atol=2e-3)
+            assert of_probe(finding) == pytest.approx(
+                np.mean([of_probe(c[question]) for c in alone]), abs=2e-3
+            )
+            assert finding.crop == min(range(6), key=lambda crop: of_probe(alone[crop][question]))
+
+
+def test_comparing_sees_no_more_crops_at_once_than_it_has_images(quarters, monkeypatch):
+    seen = []
+    visual = quarters.net.visual
+    prepared = [quarters.prepare(saved(PHOTO, "PNG"))] * 2
+    tokens = quarters.compress(prepared).tokens
+    monkeypatch.setattr(quarters.net, "visual", lambda pixels: seen.append(len(pixels)) or visual(pixels))
+    quarters.compare(tokens, prepared, QUESTIONS)
+    assert (sum(seen), max(seen)) == (12, 2)
+
+
+def test_a_fake_is_judged_crop_by_crop_too():
+    fake = FakeCompressor(view=QUARTERS)
+    prepared = [fake.prepare(saved(PHOTO, "PNG"))]
+    tokens = fake.compress(prepared).tokens
+    tokens[0, 8:12] += np.float32(0.3)
+    (findings,) = fake.compare(tokens, prepared, QUESTIONS)
+    assert {finding.crop for finding in findings} == {2}
+    assert [look.distances for look in findings[0].others] == [(0.0,)] * 5

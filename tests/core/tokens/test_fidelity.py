@@ -8,7 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fwd2bot_core.tokens.fidelity import AGGREGATES, Fidelity, Finding, judge, of_probe, probes_sha256
+from fwd2bot_core.tokens.fidelity import (
+    AGGREGATES,
+    Fidelity,
+    Finding,
+    judge,
+    of_all_crops,
+    of_probe,
+    probes_sha256,
+)
 
 DISTANCES = st.lists(st.floats(0, 1), min_size=1, max_size=6).map(tuple)
 FINDINGS = st.lists(st.builds(Finding, st.text(), st.text(), st.booleans(), DISTANCES), min_size=1)
@@ -67,3 +75,13 @@ def test_a_set_of_probes_is_named_by_its_questions_in_their_order() -> None:
         names[0] == "3554d2b8a1e34099053865de8576d1460b807430ec8c6b85315c9607ba93d308"
     )  # stands in audit logs
     assert probes_sha256(("a", "b")) == names[0]
+
+
+def test_of_several_crops_the_worst_speaks_and_all_count() -> None:
+    looks = [finding(True, 0.0), finding(False, 0.6), finding(True, 0.2)]
+    found = of_all_crops(looks)
+    assert (found.crop, [other.crop for other in found.others]) == (1, [2, 0])
+    assert of_probe(found) == pytest.approx((1.0 + 0.2 + 0.9) / 3)
+    assert judge([finding(True, 0.0), found]) == Fidelity(pytest.approx((1 + 0.7) / 2), 1)
+    assert AGGREGATES["agreement"]([finding(True, 0.0), found]) == 3 / 4
+    assert of_all_crops(looks[:1]) == looks[0]
