@@ -43,7 +43,10 @@ def publish(
     shutil.rmtree(partial, ignore_errors=True)
     bundle.save_bundle(partial, trained.net, trained.tokenizer, trained.method)
     made = bundle.load_bundle(partial, device=str(trained.net.summary_tokens.device))
-    bundle.add_files(partial, {bundle.PROBES: manifest.canonical({"probes": _probes(made, held_out)})})
+    probed: dict[str, Any] = {"probes": _probes(made, held_out)}
+    if trained.fidelity_probes:
+        probed["fidelity_probes"] = list(trained.fidelity_probes)
+    bundle.add_files(partial, {bundle.PROBES: manifest.canonical(probed)})
     figures = {"fingerprint": made.spec.fingerprint, **about}
     if held_out:
         figures |= examine(made.at(trained.view), held_out, images, limit=limit, told=told)

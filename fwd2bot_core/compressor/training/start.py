@@ -69,7 +69,8 @@ def _from_bundle(config: TrainingConfig) -> Fwd2BotCompressor:
     net = DoubleForward(lvlm, method, script(base.tokenizer, method))
     if not config.method.fresh:
         _continue(net, base.net)
-    return Fwd2BotCompressor(net, base.tokenizer, method, UNFINISHED)
+    asked = base.fidelity_probes
+    return Fwd2BotCompressor(net, base.tokenizer, method, UNFINISHED, fidelity_probes=asked)
 
 
 def _said(config: TrainingConfig) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from fwd2bot_core.compressor import bundle
+from fwd2bot_core.compressor import bundle, manifest
 from fwd2bot_core.compressor.training import config as settings
 from fwd2bot_core.compressor.training import provenance
 from fwd2bot_core.compressor.training.train import STATE, Screen, train
@@ -17,6 +17,7 @@ from fwd2bot_core.errors import SettingsError, TrainingFailed, TrainingStopped, 
 from tests.core.compressor import models
 from tests.core.compressor.training import worlds
 
+PROBES = ["describe .", "is there a bag ?"]
 BASE_METHOD = worlds.replace(models.METHOD, max_new_tokens=6)
 
 
@@ -24,7 +25,8 @@ BASE_METHOD = worlds.replace(models.METHOD, max_new_tokens=6)
 def world(tmp_path_factory):
     folder = tmp_path_factory.mktemp("world")
     worlds.write(folder, 12)
-    models.saved(folder / "base", BASE_METHOD)
+    base = models.saved(folder / "base", BASE_METHOD)
+    bundle.add_files(base, {bundle.PROBES: manifest.canonical({"probes": [], "fidelity_probes": PROBES})})
     with pytest.MonkeyPatch.context() as patch:  # somebody may commit while this runs
         patch.setattr(provenance, "_commit", lambda: "c0ffee")
         yield folder
@@ -93,6 +95,9 @@ def test_a_training_ends_in_a_bundle_that_says_how_it_was_made(trained, world):
     assert loaded.method.merged is base.method.merged is True
     assert (loaded.spec.k, loaded.method.trained_k, loaded.spec.name) == (3, (1,), "tuned")
     assert loaded.at(View(k=1)).spec.k == 1
+    assert (
+        list(loaded.fidelity_probes) == PROBES
+    )  # the base's, not what the held-out images happen to be asked
     figures = json.loads((made.bundle / "evaluation.json").read_text())
     assert figures == made.figures
     assert figures["fingerprint"] == loaded.spec.fingerprint != base.spec.fingerprint
