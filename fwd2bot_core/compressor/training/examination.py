@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Any
 
 from fwd2bot_core.compressor.evaluation import Example, recall_at_1, right
@@ -65,34 +66,37 @@ def examine(
 
 
 def _batches(items: Sequence[Item], images: Images, limit: int) -> Iterator[list[Example]]:
-    batch: list[Example] = []
+    """``BATCH`` questions at once, whatever images they are about; the last batch may be shorter."""
+    examples = _examples(items, images, limit)
+    while batch := list(islice(examples, BATCH)):
+        yield batch
+
+
+def _examples(items: Sequence[Item], images: Images, limit: int) -> Iterator[Example]:
     left = limit
     for item in items:
         few = item.questions[:left]
         left -= len(few)
-        if not few or (image := images.get([item.path])[0]) is None:
-            continue
-        batch += [Example(image, one.kind, one.text, one.answer) for one in few]
-        if len(batch) >= BATCH:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
+        if few and (image := images.get([item.path])[0]) is not None:
+            yield from (Example(image, one.kind, one.text, one.answer) for one in few)
 
 
 def _judged(
     compressor: Fwd2BotCompressor, serving: dict[int, Fwd2BotCompressor], batch: Sequence[Example]
 ) -> Iterator[list[str]]:
-    """Of each example, where it was answered rightly from."""
+    """Of each example, where it was answered rightly from. An image is compressed once, however much is asked."""
     asked = [example.question for example in batch]
-    shown = [example.image for example in batch]
-    said = {IMAGE: compressor.answers_from_images(shown, asked)}
-    tokens = compressor.compress(shown).tokens  # [Q, crops * k, d]
+    said = {IMAGE: compressor.answers_from_images([example.image for example in batch], asked)}
+    shown = {id(example.image): example.image for example in batch}
+    row = {image: number for number, image in enumerate(shown)}
+    tokens = compressor.compress(list(shown.values())).tokens  # [images, crops * k, d]
+    crops = tokens.reshape(len(shown), compressor.view.count, -1, tokens.shape[-1])[
+        [row[id(example.image)] for example in batch]
+    ]
     for k, one in serving.items():  # a crop's shorter summary is the beginning of its longer one
-        crops = tokens.reshape(len(shown), compressor.view.count, -1, tokens.shape[-1])
-        said[str(k)] = one.answers(crops[:, :, :k].reshape(len(shown), one.spec.k, -1), asked)
-    for row, example in enumerate(batch):
-        yield [source for source, answers in said.items() if right(answers[row], example)]
+        said[str(k)] = one.answers(crops[:, :, :k].reshape(len(batch), one.spec.k, -1), asked)
+    for number, example in enumerate(batch):
+        yield [source for source, answers in said.items() if right(answers[number], example)]
 
 
 def _row(kind: _Kind, lengths: Sequence[int]) -> dict[str, Any]:
