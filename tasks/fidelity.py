@@ -16,7 +16,14 @@ import numpy.typing as npt
 import sqlalchemy as sa
 
 from fwd2bot_core.compressor.protocol import Compressor, Prepared
-from fwd2bot_core.errors import ImageRejected, IntegrityError, NotInArchive
+from fwd2bot_core.errors import (
+    CompressorMismatch,
+    ImageRejected,
+    IntegrityError,
+    NotInArchive,
+    StoreError,
+    StoreUnreachable,
+)
 from fwd2bot_core.tokens.fidelity import Finding, judge
 from fwd2bot_core.work import Unit
 from infra import archive
@@ -89,22 +96,47 @@ def _judge(
     probes: Sequence[str],
 ) -> list[Judged]:
     """The same of one micro-batch, whose images are compared together."""
-    found: dict[Stored, Judged] = {}
-    ready: list[tuple[Stored, Prepared, npt.NDArray[Any]]] = []
+    problems: dict[Stored, str] = {}
+    images: dict[Stored, Prepared] = {}
     for stored, item in zip(few, read, strict=True):
-        try:
-            if item.reject is not None:
-                raise ImageRejected(item.reject.reason, item.reject.detail)
+        if item.reject is not None:
+            problems[stored] = str(ImageRejected(item.reject.reason, item.reject.detail))
+        else:
             assert item.prepared is not None
-            ready.append((stored, item.prepared, archive.tokens(installation, stored)))
-        except (ImageRejected, IntegrityError) as error:
-            found[stored] = Judged(key=stored.key, identity=stored.identity, problem=str(error))
-    if ready:
-        rows = np.stack([tokens for _, _, tokens in ready])
-        compared = compressor.compare(rows, [image for _, image, _ in ready], probes)
-        for (stored, _, _), findings in zip(ready, compared, strict=True):
+            images[stored] = item.prepared
+    tokens: dict[Stored, npt.NDArray[Any]] = {}
+    for shard in dict.fromkeys(stored.shard for stored in images):
+        _read(installation, [stored for stored in images if stored.shard == shard], tokens, problems)
+    found = {
+        stored: Judged(key=stored.key, identity=stored.identity, problem=problem)
+        for stored, problem in problems.items()
+    }
+    if tokens:
+        rows = np.stack(list(tokens.values()))
+        compared = compressor.compare(rows, [images[stored] for stored in tokens], probes)
+        for stored, findings in zip(tokens, compared, strict=True):
             found[stored] = _told(stored, findings, compressor.spec.crops)
     return [found[stored] for stored in few]
+
+
+def _read(
+    installation: Installation,
+    mine: Sequence[Stored],
+    tokens: dict[Stored, npt.NDArray[Any]],
+    problems: dict[Stored, str],
+) -> None:
+    """The tokens of images in one shard at one go, or one by one where that fails, so that a damaged row is its own
+    image's problem. Raises ``StoreUnreachable``, which says nothing about what is stored."""
+    try:
+        tokens.update(zip(mine, archive.many_tokens(installation, mine), strict=True))
+    except StoreUnreachable:
+        raise
+    except (IntegrityError, StoreError, CompressorMismatch) as error:
+        if len(mine) == 1:
+            problems[mine[0]] = str(error)
+            return
+        for stored in mine:
+            _read(installation, [stored], tokens, problems)
 
 
 def _told(stored: Stored, findings: Sequence[Finding], crops: Sequence[str]) -> Judged:

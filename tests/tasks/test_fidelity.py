@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 from fwd2bot_core.compressor.fake import FakeCompressor
-from fwd2bot_core.errors import NotInArchive, UsageError
+from fwd2bot_core.errors import NotInArchive, StoreUnreachable, UsageError
 from infra import archive
 from infra.installation import Installation
 from infra.lookup import locate
+from infra.objects.file import FileStore
 from tasks.fidelity import Judged, chosen, measure
 from tests.houses import COLLECTION, night, tiny_jpeg
 from tests.tasks.steps import everything
@@ -71,12 +72,13 @@ def test_a_sample_is_drawn_among_current_images_and_named_ones_come_in_their_ord
 def test_stored_bytes_that_say_something_else_are_found(
     made: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kept = archive.tokens
+    kept = archive.many_tokens
 
-    def damaged(installation: Installation, stored: Any) -> Any:
-        return kept(installation, stored) + np.float32(0.4 if stored.key == "0002.jpg" else 0)
+    def damaged(installation: Installation, wanted: Any) -> Any:
+        lost = [0.4 if stored.key == "0002.jpg" else 0 for stored in wanted]
+        return kept(installation, wanted) + np.float32(lost)[:, None, None]
 
-    monkeypatch.setattr(archive, "tokens", damaged)
+    monkeypatch.setattr(archive, "many_tokens", damaged)
     low = [one for one in judged(made) if one.fidelity != 1.0]
     assert [one.key for one in low] == ["0002.jpg"]
     assert low[0].fidelity is not None
@@ -109,6 +111,58 @@ def test_a_damaged_shard_is_a_problem_of_its_images(made: Installation) -> None:
     assert "not a readable shard" in (found.problem or "")
 
 
+@pytest.fixture
+def two_shards(house: BuildHouse, photos: Photos) -> Installation:
+    """Of five images each."""
+    photos(10)
+    installation = house(
+        night={"batch_size": 5, "smallest_batch": 5},
+        compressor={"micro_batch": 5},
+        **{f"collections.{COLLECTION}.fidelity": {"probes": PROBES}},
+    )
+    night(installation)
+    return installation
+
+
+def test_a_missing_shard_is_a_problem_of_its_images_and_takes_no_other_with_it(
+    two_shards: Installation,
+) -> None:
+    gone = locate(two_shards, "0003.jpg", COLLECTION)
+    two_shards.archive.delete_version(two_shards.archive.stat(gone.shard))
+    found = judged(two_shards)
+    assert len(found) == 10
+    missing = [one for one in found if one.problem]
+    assert len(missing) == 5
+    assert all(gone.shard in (one.problem or "") for one in missing)
+    assert {one.fidelity for one in found if not one.problem} == {1.0}
+
+
+def test_a_store_that_is_down_says_nothing_of_any_image(
+    two_shards: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def down(*_: Any) -> Any:
+        raise StoreUnreachable("the store does not answer")
+
+    monkeypatch.setattr(FileStore, "open", down)
+    with pytest.raises(StoreUnreachable):
+        judged(two_shards)
+
+
+def test_each_shard_is_opened_once_for_a_micro_batch(
+    two_shards: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[str] = []
+    kept = FileStore.open
+
+    def counted(self: FileStore, key: str, **more: Any) -> Any:
+        opened.append(key)
+        return kept(self, key, **more)
+
+    monkeypatch.setattr(FileStore, "open", counted)
+    assert len(judged(two_shards)) == 10
+    assert len(opened) == len(set(opened)) == 10 + 2  # each original, and two shards
+
+
 def test_an_empty_archive_has_nothing_to_judge(house: BuildHouse) -> None:
     with pytest.raises(NotInArchive, match="run `fwd2bot night line-1`"):
         chosen(house(), COLLECTION, (), 5)
@@ -137,14 +191,14 @@ def test_under_tiles_the_crop_that_did_worst_is_named(
     )
     night(installation)
     assert [(one.fidelity, one.agreeing) for one in judged(installation)] == [(1.0, 2)]
-    kept = archive.tokens
+    kept = archive.many_tokens
 
-    def damaged(house: Installation, stored: Any) -> Any:
-        tokens = kept(house, stored).copy()
-        tokens[8:] += np.float32(0.4)  # of three crops of four tokens, the last
+    def damaged(house: Installation, wanted: Any) -> Any:
+        tokens = kept(house, wanted).copy()
+        tokens[:, 8:] += np.float32(0.4)  # of three crops of four tokens, the last
         return tokens
 
-    monkeypatch.setattr(archive, "tokens", damaged)
+    monkeypatch.setattr(archive, "many_tokens", damaged)
     (one,) = judged(installation)
     assert one.crop == installation.spec(COLLECTION).crops[2]
     assert one.fidelity is not None
