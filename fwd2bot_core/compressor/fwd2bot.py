@@ -16,6 +16,7 @@ import torch
 from tokenizers import Tokenizer
 
 from fwd2bot_core.compressor import compare
+from fwd2bot_core.compressor.compare import Compared
 from fwd2bot_core.compressor.decode import DecodeLimits, decode
 from fwd2bot_core.compressor.double_forward import DoubleForward, pool
 from fwd2bot_core.compressor.families.eyes import alike, eye
@@ -163,7 +164,7 @@ class Fwd2BotCompressor:
         photos = [[found[row] for row in range(start, start + each)] for start in range(0, len(crops), each)]
         return [[of_all_crops(looks) for looks in zip(*photo, strict=True)] for photo in photos]
 
-    def _finding(self, question: str, said: compare.Compared) -> Finding:
+    def _finding(self, question: str, said: Compared) -> Finding:
         ended = said.agrees or said.told[-1] in self.net.lvlm.eos
         told = self._text(said.told) if ended else f"{self._text(said.told)} …"
         return Finding(question, self._text(said.ids), said.agrees, said.distances, told)
