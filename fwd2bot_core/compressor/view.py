@@ -48,6 +48,7 @@ class Region:
             raise UsageError(
                 f"region {self.name}: left, top, width and height are shares of the photo, from 0 to 1, not {box}"
             )
+        _settle(self, "left", "top", "width", "height")
         if not (_exact(self.width) and _exact(self.height)):
             raise UsageError(f"region {self.name}: it has no extent; give width and height above 0")
         if _exact(self.left) + _exact(self.width) > 1 or _exact(self.top) + _exact(self.height) > 1:
@@ -100,6 +101,7 @@ class View:
             raise UsageError(f"tiles is {_by(self.tiles)}: give columns and rows from 1 (1x1 is no tiles)")
         if not 0 <= self.overlap <= MAX_OVERLAP:
             raise UsageError(f"overlap is {self.overlap}: give a share of a tile from 0 to {MAX_OVERLAP}")
+        _settle(self, "overlap")
         names = [region.name for region in self.regions]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise UsageError(f"two regions are named {twice[0]!r}: give each a name of its own")
@@ -170,9 +172,6 @@ class View:
         )
 
 
-BUNDLES_OWN = View()
-
-
 def seen_through(own: CompressorSpec, bundles: View, view: View) -> CompressorSpec:
     """What a bundle with the spec ``own`` is under ``view``; ``bundles`` is its own view, both of them settled.
 
@@ -213,5 +212,14 @@ def _exact(share: float) -> Fraction:
     return Fraction(share).limit_denominator(_PRECISION)
 
 
+def _settle(said: Region | View, *shares: str) -> None:
+    """One number for each share, however it was written (0, 0.0, 0.1 + 0.2): it goes into fingerprints."""
+    for name in shares:
+        object.__setattr__(said, name, float(_exact(getattr(said, name))))
+
+
 def _by(pair: tuple[int, int]) -> str:
     return "x".join(map(str, pair))
+
+
+BUNDLES_OWN = View()

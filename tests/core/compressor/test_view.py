@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import subprocess
 import sys
@@ -242,3 +243,13 @@ def test_a_view_travels_to_other_processes_and_is_known_without_torch() -> None:
     assert hash(view) == hash(replace(view))
     script = "import sys, fwd2bot_core.compressor.view; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script]).returncode == 0
+
+
+def test_the_same_share_written_otherwise_is_the_same_view() -> None:
+    views = [
+        View(tiles=(2, 2), overlap=0.0, regions=(Region("weld", 0.0, 0.3, 1.0, 0.5),)),
+        View(tiles=(2, 2), overlap=0, regions=(Region("weld", 0, 0.1 + 0.2, 1, 0.5),)),
+        View(tiles=(2, 2), overlap=-0.0, regions=(Region("weld", -0.0, 0.3, 1, 0.5),)),
+    ]
+    assert len({json.dumps(view.as_json()) for view in views}) == 1
+    assert len(set(views)) == 1
