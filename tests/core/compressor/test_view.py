@@ -11,7 +11,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from fwd2bot_core.compressor.preprocess import cut
@@ -101,6 +101,7 @@ def test_a_region_is_wholly_seen_and_inside_the_photo(region: Region, width: int
 def test_a_photo_of_the_least_size_enlarges_no_crop(
     tiles: tuple[int, int], overlap: float, region: Region, width: int, height: int
 ) -> None:
+    assume(tiles[0] * tiles[1] + 2 <= MAX_CROPS)
     view = View(tiles=tiles, overlap=overlap, regions=(region,))
     least = view.least((width, height))
     for left, top, right, bottom in (crop.box(*least) for crop in view.crops):
