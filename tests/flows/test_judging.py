@@ -83,8 +83,8 @@ def test_fidelity_below_the_threshold_is_4(
     run: Run,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    kept = archive.tokens
-    monkeypatch.setattr(archive, "tokens", lambda house, stored: kept(house, stored) * 0)
+    kept = archive.many_tokens
+    monkeypatch.setattr(archive, "many_tokens", lambda house, wanted: kept(house, wanted) * 0)
     ended = run("fidelity")
     assert ended.code == 4
     assert "5 below 0.9" in ended.out
