@@ -43,7 +43,7 @@ def disassemble(net: DoubleForward) -> tuple[dict[str, Any], bytes, bytes]:
     """Architecture, weights and adapters of a model that is not merged."""
     base = net.lvlm.base
     drop = {"transformers_version", "_name_or_path", "dtype", "torch_dtype"}
-    config = {key: value for key, value in base.config.to_dict().items() if key not in drop}
+    config = {key: _timeless(value) for key, value in base.config.to_dict().items() if key not in drop}
     tied = _tied(base)
     weights = {name: t.detach().contiguous() for name, t in base.state_dict().items() if name not in tied}
     adapters = {name: p.detach().contiguous() for name, p in net.own_parameters().items()}
@@ -60,6 +60,14 @@ def cast(model: PreTrainedModel, dtype: torch.dtype) -> PreTrainedModel:
     return model
 
 
+def unchosen(config: Any) -> Any:
+    """A configuration, parts included, that leaves it to this machine how attention and experts are computed: a file
+    may name code that would be fetched."""
+    config._attn_implementation = None
+    config._experts_implementation = None
+    return config
+
+
 def _built(model: Mapping[str, Any], dtype: torch.dtype) -> PreTrainedModel:
     """A model of transformers' own class for that configuration, never one of a bundle's code.
 
@@ -70,8 +78,16 @@ def _built(model: Mapping[str, Any], dtype: torch.dtype) -> PreTrainedModel:
     if not known:
         raise CompressorError(f"a model of type {kind!r} is no image-text-to-text model: use another bundle")
     config_class = CONFIG_MAPPING[kind]
-    config = config_class.from_dict(dict(model))
+    config = unchosen(config_class.from_dict(dict(model)))
     return MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING[config_class]._from_config(config, dtype=dtype)
+
+
+def _timeless(part: Any) -> Any:
+    """A part's configuration without what loading writes into it: a bundle saved again keeps its fingerprint."""
+    if not isinstance(part, dict):
+        return part
+    blank = {"dtype": None, "_name_or_path": ""}
+    return {key: blank[key] if key in blank else _timeless(value) for key, value in part.items()}
 
 
 def _pour(model: PreTrainedModel, found: Mapping[str, torch.Tensor]) -> None:

@@ -26,6 +26,7 @@ from fwd2bot_core.compressor.double_forward import DoubleForward, script
 from fwd2bot_core.compressor.families import seeing, trial
 from fwd2bot_core.compressor.families.eyes import Eye, eye
 from fwd2bot_core.compressor.method import Method
+from fwd2bot_core.compressor.weights import unchosen
 from fwd2bot_core.errors import CompressorError
 
 PROMPT = "Summarize the image in a few words."
@@ -129,13 +130,13 @@ def open_model(folder: str | Path, *, dtype: str | None = None) -> Opened:
     """
     path = Path(folder).expanduser()
     try:
-        config = AutoConfig.from_pretrained(path, **_LOCAL)
+        config = unchosen(AutoConfig.from_pretrained(path, **_LOCAL))
         if type(config) not in AutoModelForImageTextToText._model_mapping:
             raise CompressorError(
                 f"{path} holds a {config.model_type} model, which is no image-text-to-text model"
             )
         model = AutoModelForImageTextToText.from_pretrained(
-            path, use_safetensors=True, dtype=dtype or "auto", **_LOCAL
+            path, config=config, use_safetensors=True, dtype=dtype or "auto", **_LOCAL
         )
         seeing.language_model(model)
         words = AutoTokenizer.from_pretrained(path, **_LOCAL)

@@ -75,6 +75,20 @@ def test_a_model_without_a_chat_template_must_be_told_how_to_ask(folder):
     assert opened.method(**SETTINGS, question_template="<image> {question}").prompt == f" {PROMPT}"
 
 
+@pytest.mark.parametrize("name", ["attn_implementation", "_attn_implementation", "experts_implementation"])
+def test_how_attention_is_computed_is_not_for_the_folder_to_say(folder, name):
+    """It may name a repository with kernels, which would be fetched."""
+    config = json.loads((folder / "config.json").read_text())
+    change(
+        folder / "config.json",
+        **{name: "someone/kernels"},
+        text_config=config["text_config"] | {name: "someone/kernels"},
+    )
+    found = open_model(folder).model.config
+    assert (found._attn_implementation, found.text_config._attn_implementation) == ("sdpa", "sdpa")
+    assert "someone" not in str(vars(found.text_config))
+
+
 def test_what_is_no_folder_of_a_model_is_refused(tmp_path):
     with pytest.raises(CompressorError, match="nowhere is no model that can be opened"):
         open_model(tmp_path / "nowhere")
