@@ -50,7 +50,11 @@ def questions(compressor: Compressor, own: tuple[str, ...]) -> tuple[str, ...]:
             f"compressor {compressor.spec.name} brings no questions to judge fidelity by: set probes in "
             "[collections.NAME.fidelity]"
         )
-    compressor.check(asked)
+    for probe in asked:
+        try:
+            compressor.check([probe])
+        except UsageError as error:
+            raise UsageError(f"probe {probe[:60]!r} in [collections.NAME.fidelity]: {error}") from error
     return asked
 
 
