@@ -201,6 +201,7 @@ def read_many(
                 f"the tokens were made by {spec.name} ({spec.short}), not by {fingerprint[:12]}; "
                 "use that compressor, or compress the images again"
             )
+        _check_width(shard, head)
         located = [_locate(shard, row) for row in rows]
         found = np.empty((len(rows), spec.k, spec.d), stored_dtype(spec))
         for group in sorted({group for group, _ in located}):
@@ -214,6 +215,13 @@ def read_many(
         return found
 
     return _guarded(read)
+
+
+def _check_width(shard: Any, head: Head) -> None:
+    """Memory is taken by what the metadata says, so this must be what the rows hold."""
+    held, said = shard.schema_arrow.field("tokens").type, codecs.row_bytes(head.spec, head.codec)
+    if not pa.types.is_fixed_size_binary(held) or held.byte_width != said:
+        raise IntegrityError(f"expected {said} bytes in each row, as the shard says, found {held}")
 
 
 def _check_image(row: int, found: int, expected: int | None) -> None:

@@ -253,6 +253,15 @@ def test_what_is_no_shard(data: bytes) -> None:
             read(io.BytesIO(data))
 
 
+@pytest.mark.parametrize("said", [{b"fwd2bot.k": b"900000000"}, {b"fwd2bot.d": b"900000000"}])
+def test_no_memory_is_taken_for_what_only_the_metadata_says(said: dict[bytes, bytes]) -> None:
+    table = pq.read_table(reader())
+    sink = io.BytesIO()
+    pq.write_table(table.replace_schema_metadata({**table.schema.metadata, **said}), sink)
+    with pytest.raises(IntegrityError, match="bytes in each row"):
+        read_tokens(sink, 0, MADE.spec.fingerprint)
+
+
 def test_parquet_that_is_no_shard() -> None:
     sink = io.BytesIO()
     pl.DataFrame({"tokens": [b"1"], "key": ["a"]}).write_parquet(sink)
