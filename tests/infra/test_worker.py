@@ -529,7 +529,7 @@ def test_a_probe_that_cannot_be_read_is_noticed_before_any_batch(
     monkeypatch.setattr(FakeCompressor, "compress", lambda self, images: passes.append(len(images)))
     wordy = replace(config, probing=Probing(1.0, ("is it whole ?", "bag " * 65)))
     for attempt in (lambda: load_compressor(wordy), lambda: compress_batch(listed(config), wordy)):
-        with pytest.raises(UsageError, match="probe 'bag bag .* 1 to 64 words"):
+        with pytest.raises(UsageError, match=r"probe 'bag bag .* 1 to 64 words"):
             attempt()
     assert passes == []
 
