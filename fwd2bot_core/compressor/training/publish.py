@@ -56,9 +56,21 @@ def publish(
         "MODEL_CARD.md": card.text(figures, made.method, made.spec).encode(),
     }
     bundle.add_files(partial, documents)
-    shutil.rmtree(folder, ignore_errors=True)
-    partial.rename(folder)
+    put_in_place(partial, folder)
     return figures
+
+
+def put_in_place(partial: Path, folder: Path) -> None:
+    """Rename ``partial`` to ``folder``, where an earlier bundle may lie. Whenever the process is killed, one of both
+    lies whole in ``folder``, or the earlier one in ``folder``.before, from where the next call takes it back."""
+    before = folder.with_name(folder.name + ".before")
+    if not folder.exists() and before.exists():
+        before.rename(folder)
+    shutil.rmtree(before, ignore_errors=True)
+    if folder.exists():
+        folder.rename(before)
+    partial.rename(folder)
+    shutil.rmtree(before, ignore_errors=True)
 
 
 def _probes(made: Fwd2BotCompressor, items: Sequence[Item]) -> list[dict[str, Any]]:
