@@ -60,6 +60,9 @@ def evaluate(
     data: Annotated[
         Path | None, Parameter(help="Your images with questions and answers, JSONL or Parquet.")
     ] = None,
+    view: Annotated[
+        Path | None, Parameter(help="A TOML file whose [view] says how photos are looked at: a training's.")
+    ] = None,
     ignore: Annotated[list[str] | None, Parameter(help="Columns of the data to skip.", negative="")] = None,
     limit: Annotated[int, Parameter(help="Questions to ask, at most.", validator=Number(gte=1))] = 10_000,
     device: Annotated[str, Parameter(help="Where to compute: cpu, cuda.")] = "cpu",
@@ -74,9 +77,12 @@ def evaluate(
     bundle
         A bundle's name or folder.
     """
-    figures = (
-        _own_figures(bundle) if data is None else _measured(bundle, data, ignore or [], limit, device, json)
-    )
+    if data is not None:
+        figures = _measured(bundle, data, view, ignore or [], limit, device, json)
+    elif view is not None:
+        raise UsageError("--view is for a measurement: say --data, too")
+    else:
+        figures = _own_figures(bundle)
     _show_figures(bundle, figures, json)
     return ExitCode.OK
 
@@ -133,16 +139,19 @@ def _own_figures(name: str) -> dict[str, Any]:
 
 
 def _measured(
-    name: str, data: Path, ignore: list[str], limit: int, device: str, silent: bool
+    name: str, data: Path, view: Path | None, ignore: list[str], limit: int, device: str, silent: bool
 ) -> dict[str, Any]:
     from flows.screens import counting
     from fwd2bot_core.compressor.bundle import load_bundle
     from fwd2bot_core.compressor.training import dataset
+    from fwd2bot_core.compressor.training.config import read_view
     from fwd2bot_core.compressor.training.device import tried
     from fwd2bot_core.compressor.training.examination import examine, images_of
+    from fwd2bot_core.compressor.view import BUNDLES_OWN
 
     items = dataset.read([str(data)], ignore=ignore)
-    compressor = load_bundle(name, device=tried(device))
+    look = BUNDLES_OWN if view is None else read_view(view)
+    compressor = load_bundle(name, view=look, device=tried(device))
     images = images_of(compressor, items)
     with counting(terminal(), "asking", silent) as told:
         figures = examine(compressor, items, images, limit=limit, told=told)

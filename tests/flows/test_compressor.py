@@ -19,6 +19,7 @@ from fwd2bot_core.compressor import bundle, manifest
 from fwd2bot_core.compressor.probes import Probe
 from fwd2bot_core.compressor.training.config import TrainingConfig
 from fwd2bot_core.compressor.training.loop import Progress, Recipe
+from fwd2bot_core.compressor.view import View
 from tests.core.compressor import models
 from tests.core.compressor.training import worlds
 
@@ -92,6 +93,16 @@ def test_evaluate_on_data_asks_every_question_at_every_k(run: Any) -> None:
     assert few["accuracy"]["all"]["questions"] == 7
 
 
+def test_evaluate_looks_as_a_file_says(run: Any, world: Path) -> None:
+    (world / "tiles.toml").write_text(CONFIG + "view = { tiles = [2, 1] }\n")
+    line = "compressor evaluate base --data data.jsonl --limit 4 --json"
+    own, tiled = (json.loads(run(line + more)[1]) for more in ("", " --view tiles.toml"))
+    view = View(tiles=(2, 1))
+    assert own["fingerprint"] == bundle.load_bundle(world / "base").spec.fingerprint
+    assert tiled["fingerprint"] == bundle.load_bundle(world / "base", view=view).spec.fingerprint
+    assert tiled["accuracy"]["all"]["questions"] == 4
+
+
 def test_show_says_what_it_is_and_notices_a_change(run: Any, world: Path) -> None:
     code, out, _ = run("compressor show base --json")
     shown = json.loads(out)
@@ -112,6 +123,9 @@ def test_show_says_what_it_is_and_notices_a_change(run: Any, world: Path) -> Non
         ("compressor train nowhere.toml", 2, "cannot read nowhere.toml"),
         ("compressor evaluate base", 2, "carries no figures of its own: measure with --data"),
         ("compressor evaluate nowhere", 1, "is no bundle"),
+        ("compressor evaluate base --view train.toml", 2, "say --data, too"),
+        ("compressor evaluate base --data data.jsonl --view train.toml", 2, "train.toml: view is missing"),
+        ("compressor evaluate base --data data.jsonl --view data.jsonl", 2, "data.jsonl is no TOML"),
         ("compressor evaluate base --data nowhere.jsonl", 2, "nowhere.jsonl does not exist"),
         ("compressor evaluate base --data data.jsonl --device moon", 2, "device 'moon' cannot be used"),
         ("compressor show nowhere", 1, "is no bundle"),

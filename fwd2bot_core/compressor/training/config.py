@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from fwd2bot_core.compressor.view import View
 from fwd2bot_core.compressor.view_settings import ViewSettings
 from fwd2bot_core.errors import SettingsError, UsageError
 
@@ -130,15 +131,32 @@ class TrainingConfig(_Section):
         return view
 
 
+class _Look(BaseModel):
+    view: ViewSettings
+
+
 def read(path: Path) -> TrainingConfig:
     """The settings of a file, its paths made absolute; raises ``SettingsError`` naming what is wrong."""
+    return parse(_values(path), path.parent, str(path))
+
+
+def read_view(path: Path) -> View:
+    """What ``[view]`` of a file says, such as that of a training; raises ``SettingsError``, also where it has none."""
     try:
-        values = tomllib.loads(path.read_text())
+        return _Look.model_validate(_values(path)).view.view()
+    except ValidationError as error:
+        raise SettingsError(f"{path}: {_first(error)}") from None
+    except UsageError as error:
+        raise SettingsError(f"{path}: view: {error}") from None
+
+
+def _values(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text())
     except OSError as error:
         raise SettingsError(f"cannot read {path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise SettingsError(f"{path} is no TOML: {error}") from None
-    return parse(values, path.parent, str(path))
 
 
 def parse(values: dict[str, Any], folder: Path, name: str = "the configuration") -> TrainingConfig:
