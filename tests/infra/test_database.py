@@ -92,6 +92,17 @@ def test_the_migrations_make_exactly_the_tables_that_the_code_uses(ledger: Ledge
         assert compare_metadata(context, metadata) == []
 
 
+def test_references_have_the_names_that_the_code_gives_them(ledger: Ledger) -> None:
+    """So that a later migration can drop them; SQLite knows none for a column that was added."""
+    inspected = sa.inspect(ledger.engine)
+    for table in metadata.tables.values():
+        wanted = {str(key.name) for key in table.foreign_key_constraints}
+        found = {key["name"] for key in inspected.get_foreign_keys(table.name)}
+        if ledger.engine.dialect.name == "sqlite" and table is summaries:
+            found = {name or "fk_summaries_probe_set_id" for name in found}
+        assert found == wanted
+
+
 def test_a_ledger_of_the_first_release_keeps_its_rows_and_knows_no_fidelity(ledger_url: str) -> None:
     config, _ = infra.database._alembic()
     engine = sa.create_engine(ledger_url)

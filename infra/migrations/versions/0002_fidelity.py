@@ -24,16 +24,7 @@ def upgrade() -> None:
     )
     op.add_column("summaries", sa.Column("fidelity", sa.Float(), nullable=True))
     op.add_column("summaries", sa.Column("worst_probe", sa.Integer(), nullable=True))
-    op.add_column(
-        "summaries",
-        sa.Column(
-            "probe_set_id",
-            _ID,
-            sa.ForeignKey("probe_sets.id", name=op.f("fk_summaries_probe_set_id")),
-            nullable=True,
-        ),
-        inline_references=True,  # SQLite adds no constraint to a table that is there, but a column that has one
-    )
+    _refer_to_probe_sets()
     op.add_column("batches", sa.Column("fidelity_seconds", sa.Float(), nullable=True))
     op.create_table(
         "label_checks",
@@ -62,3 +53,14 @@ def upgrade() -> None:
         ["collection_id", "compressor_id"],
         unique=False,
     )
+
+
+def _refer_to_probe_sets() -> None:
+    """SQLite adds no constraint to a table that is there, but a column that has one, which loses its name."""
+    name = op.f("fk_summaries_probe_set_id")
+    if op.get_context().dialect.name == "sqlite":
+        column = sa.Column("probe_set_id", _ID, sa.ForeignKey("probe_sets.id", name=name), nullable=True)
+        op.add_column("summaries", column, inline_references=True)
+        return
+    op.add_column("summaries", sa.Column("probe_set_id", _ID, nullable=True))
+    op.create_foreign_key(name, "summaries", "probe_sets", ["probe_set_id"], ["id"])
