@@ -18,6 +18,7 @@ from tests.servers.seaweedfs import S3Server, seaweedfs
 os.environ["HF_HUB_OFFLINE"] = "1"  # a test that reaches for a network fails
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ["DO_NOT_TRACK"] = "1"
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # in their processes, too: tiny models, few cores
 
 
 @pytest.fixture(scope="session")
