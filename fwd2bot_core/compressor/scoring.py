@@ -14,8 +14,10 @@ def same_words(said: str, wanted: str) -> bool:
     return _plain(said) == _plain(wanted)
 
 
-def wilson(count: int, among: int, z: float = 1.96) -> tuple[float, float]:
+def wilson(count: float, among: float, z: float = 1.96) -> tuple[float, float]:
     """The 95 % interval of the share ``count`` of ``among``, at least 1: right near 0 and 1, too.
+
+    Neither need be whole: where answers depend on each other they count as fewer.
 
     Source: E. B. Wilson, "Probable inference, the law of succession, and statistical inference" (1927).
     """
