@@ -211,7 +211,7 @@ def test_a_part_that_is_not_well_is_1_and_the_others_are_still_told(
 NIGHT_KEYS = {
     "run_id", "collection", "kind", "night", "compressor", "listed", "new", "superseded", "resumed_batches",
     "compressed", "failed", "left", "shards", "bytes_in", "bytes_out", "wall_seconds", "compress_seconds",
-    "stage_seconds", "reasons", "failures", "broken", "orphans_swept", "orphans_kept",
+    "stage_seconds", "reasons", "failures", "broken", "unjudged", "orphans_swept", "orphans_kept",
     "open_failures", "fidelity", "state", "exit_code", "ratio",
     "images_per_second", "message",
 }  # fmt: skip

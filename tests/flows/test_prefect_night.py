@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,6 +20,7 @@ from typing import Any
 
 import psutil
 import pytest
+import tenacity
 
 from flows import engine
 from flows.prefect_server import server as prefect_server
@@ -52,6 +54,17 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             yield url
 
 
+def busy(error: BaseException) -> bool:
+    """Prefect's way of saying that its SQLite is."""
+    return isinstance(error, urllib.error.HTTPError) and error.code == 503
+
+
+@tenacity.retry(
+    retry=tenacity.retry_if_exception(busy),
+    wait=tenacity.wait_fixed(1),
+    stop=tenacity.stop_after_delay(30),
+    reraise=True,
+)
 def ask(url: str, body: dict[str, Any] | None = None) -> Any:
     data = json.dumps(body).encode() if body is not None else None
     request = urllib.request.Request(url, data, {"Content-Type": "application/json"})
