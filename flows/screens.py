@@ -85,19 +85,24 @@ def counting(console: Console, what: str, silent: bool) -> Iterator[Callable[[in
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
+def timed_bar(console: Console, *, shown: bool = True) -> Progress:
+    """What is done, how much of it, how long it took and how long it still takes."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not shown,
+    )
+
+
 class TerminalScreen:
     """A progress bar on a terminal; on a pipe the same facts as lines."""
 
     def __init__(self, console: Console) -> None:
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            console=console,
-            disable=not console.is_terminal,
-        )
+        self._bar = timed_bar(console, shown=console.is_terminal)
         self._task = self._bar.add_task("listing", total=None)
         self._lines = None if console.is_terminal else _ConsoleLines(console)
 

@@ -7,15 +7,8 @@ from contextlib import contextmanager
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 
+from flows.screens import timed_bar
 from fwd2bot_core.compressor.training.loop import Progress as Steps
 from fwd2bot_core.compressor.training.loop import Recipe
 from fwd2bot_core.compressor.training.train import Screen
@@ -45,14 +38,7 @@ class BarScreen(Screen):
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            console=console,
-        )
+        self._bar = timed_bar(console)
         self._steps = self._bar.add_task("loading", total=None)
 
     def __enter__(self) -> BarScreen:

@@ -1,12 +1,11 @@
-"""What the nano bundle says of itself: its model card and its loss curves, from figures.
+"""What the nano bundle says of itself: its model card, from figures.
 
-Knows words and plots. Knows nothing of models; measures nothing.
+Knows words. Knows nothing of models; measures nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from io import BytesIO
+from collections.abc import Mapping
 from typing import Any
 
 from fwd2bot_core.compressor.protocol import CompressorSpec
@@ -109,20 +108,3 @@ def _stage(name: str, stage: Mapping[str, float]) -> str:
     """A stage that stopped short of its steps was stopped by its minutes."""
     minutes = f"{stage['seconds'] / 60:.1f} | {stage['limit'] / 60:.0f}"
     return f"| {name} | {stage['batch']} | {stage['steps']:,} | {stage['of']:,} | {minutes} |"
-
-
-def plot(curves: Mapping[str, Sequence[Mapping[str, float]]]) -> bytes:
-    """Loss over steps, one panel a stage, as SVG."""
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
-
-    with mpl.rc_context({"svg.hashsalt": "nano", "font.size": 9}):
-        figure = Figure(figsize=(9, 2.8), layout="constrained")
-        for panel, (name, history) in zip(figure.subplots(1, len(curves)), curves.items(), strict=True):
-            for term in [key for key in history[0] if key != "step"] if history else []:
-                panel.plot([at["step"] for at in history], [at[term] for at in history], label=term, lw=1)
-            panel.set(title=name, xlabel="step", ylabel="loss", yscale="log")
-            panel.legend(frameon=False)
-        drawn = BytesIO()
-        figure.savefig(drawn, format="svg", metadata={"Date": None})
-    return drawn.getvalue()

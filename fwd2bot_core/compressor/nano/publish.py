@@ -19,6 +19,7 @@ from fwd2bot_core.compressor.evaluation import accuracy, recall_at_1
 from fwd2bot_core.compressor.fwd2bot import Fwd2BotCompressor
 from fwd2bot_core.compressor.nano import card, design, exam, samples
 from fwd2bot_core.compressor.probes import Probe
+from fwd2bot_core.compressor.training import curves
 from fwd2bot_core.compressor.training.loop import Progress, Recipe
 
 PROBES = ("describe .", "what is in the top left ?", "how many items ?", "is there a bag ?")
@@ -44,7 +45,7 @@ def publish(
     }
     documents = {
         "evaluation.json": manifest.canonical(figures),
-        "loss.svg": card.plot({recipe.name: progress.history for recipe, progress in stages.items()}),
+        "loss.svg": curves.plot({recipe.name: progress.history for recipe, progress in stages.items()}),
         "MODEL_CARD.md": card.text(figures, compressor.spec, **_sizes()).encode(),
     }
     bundle.add_files(out, documents)
