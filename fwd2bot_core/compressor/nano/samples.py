@@ -59,14 +59,15 @@ def facts(index: int, *, seed: int) -> trays.Facts:
 def picture(index: int, *, seed: int) -> bytes:
     """The JPEG file of picture ``index``: 384x384 pixels, 17 to 33 KB."""
     rng = np.random.default_rng([seed, index])
-    return trays.photograph([_photo(kind, rng) for kind in trays.draw_facts(rng).cells], rng)
+    drawn = trays.draw_facts(rng)
+    return trays.photograph(drawn, [_photo(held, rng) for held in drawn.cells], rng)
 
 
-def _photo(kind: int, rng: np.random.Generator) -> trays.Photo | None:
-    if kind == trays.EMPTY:
+def _photo(held: trays.Held, rng: np.random.Generator) -> trays.Photo | None:
+    if not held.is_item:
         return None
     each = COLUMNS * ROWS // len(trays.KINDS)
-    chosen: trays.Photo = _photos()[kind + len(trays.KINDS) * int(rng.integers(each))]
+    chosen: trays.Photo = _photos()[held.kind + len(trays.KINDS) * int(rng.integers(each))]
     return chosen
 
 

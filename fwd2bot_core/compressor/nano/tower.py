@@ -1,4 +1,4 @@
-"""The nano bundle's eyes: a small convolutional vision tower, 64x64 pixels to 8x8 visual tokens.
+"""The nano bundle's eyes: a small convolutional vision tower, 96x96 pixels to 12x12 visual tokens.
 
 A ``transformers`` model like any other tower, registered under its own model type when this module is
 imported, so that the bundle's configuration (data) finds its class (code). Knows nothing of language.
@@ -17,13 +17,13 @@ MODEL_TYPE = "fwd2bot-nano-tower"
 
 
 class NanoTowerConfig(PretrainedConfig):  # type: ignore[misc]
-    """Widths of the three strided convolutions; the last one is the width of a visual token."""
+    """Widths of the three strided convolutions and the residual blocks after each; the last width is a visual token's."""
 
     model_type = MODEL_TYPE
-    widths: tuple[int, ...] = (32, 64, 96)
-    hidden_size: int = 96
-    blocks: int = 2
-    image_size: int = 64
+    widths: tuple[int, ...] = (32, 64, 128)
+    blocks: tuple[int, ...] = (0, 1, 2)
+    hidden_size: int = 128
+    image_size: int = 96
 
 
 class Residual(nn.Module):
@@ -41,7 +41,10 @@ class Residual(nn.Module):
 
 
 class NanoTower(PreTrainedModel):  # type: ignore[misc]
-    """pixels [B, 3, 64, 64] -> last_hidden_state [B, 64, hidden_size], one token a square of 8x8 pixels."""
+    """pixels [B, 3, 96, 96] -> last_hidden_state [B, 144, hidden_size], one token a square of 8x8 pixels.
+
+    To each token what its row and its column are called is added: convolutions see no edges from the middle.
+    """
 
     config_class = NanoTowerConfig
     main_input_name = "pixel_values"
@@ -51,20 +54,25 @@ class NanoTower(PreTrainedModel):  # type: ignore[misc]
         super().__init__(config)
         layers: list[nn.Module] = []
         before = 3
-        for width in config.widths:
+        for width, blocks in zip(config.widths, config.blocks, strict=True):
             layers += [nn.Conv2d(before, width, 3, stride=2, padding=1), nn.GroupNorm(8, width), nn.ReLU()]
+            layers += [Residual(width) for _ in range(blocks)]
             before = width
-        layers += [Residual(before) for _ in range(config.blocks)]
         self.body = nn.Sequential(*layers)
         self.norm = nn.LayerNorm(config.hidden_size)
+        side = config.image_size // 2 ** len(config.widths)
+        self.rows, self.columns = (
+            nn.Parameter(torch.randn(side, config.hidden_size) * 0.5) for _ in range(2)
+        )
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:
         """torch's own initialisation, which the constructors have done."""
 
     def forward(self, pixel_values: torch.Tensor, **_: Any) -> BaseModelOutputWithPooling:
-        grid = self.body(pixel_values)  # [B, width, 8, 8]
-        tokens = self.norm(grid.flatten(2).transpose(1, 2))  # [B, 64, width]
+        grid = self.body(pixel_values).permute(0, 2, 3, 1)  # [B, 12, 12, width]
+        placed = self.norm(grid) + self.rows[:, None] + self.columns
+        tokens = placed.flatten(1, 2)  # [B, 144, width]
         return BaseModelOutputWithPooling(last_hidden_state=tokens, hidden_states=(tokens,))
 
 
