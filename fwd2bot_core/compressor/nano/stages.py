@@ -221,7 +221,7 @@ def options_after(head: int) -> dict[str, torch.Tensor]:
     """What the language model needs beside a packed sequence after ``head`` of image."""
     mask, places = data.layout(head)
     return {
-        "attention_mask": torch.from_numpy(mask)[None, None],
+        "attention_mask": torch.zeros(mask.shape).masked_fill(~torch.from_numpy(mask), -1e9)[None, None],
         "position_ids": torch.from_numpy(places)[None],
     }
 

@@ -21,6 +21,7 @@ import torch
 
 from fwd2bot_core.compressor.double_forward import DoubleForward, script
 from fwd2bot_core.compressor.nano import data, design, stages
+from fwd2bot_core.compressor.nano.on_processor import made_faster
 from fwd2bot_core.compressor.nano.stages import Bench
 from fwd2bot_core.compressor.training import provenance
 from fwd2bot_core.compressor.training.loop import Progress, Recipe, run
@@ -28,8 +29,8 @@ from fwd2bot_core.compressor.training.loop import Progress, Recipe, run
 SEED = 20261125
 PICTURES = 20_000
 TOWER = Recipe("tower", steps=2400, minutes=60, rate=2e-3, batch=64, weight_decay=0.05)
-BASE = Recipe("base", steps=4000, minutes=120, rate=2e-3, batch=32)
-ADAPTERS = Recipe("adapters", steps=3000, minutes=120, rate=2e-3, batch=32, weight_decay=0.0)
+BASE = Recipe("base", steps=2400, minutes=120, rate=2e-3, batch=32)
+ADAPTERS = Recipe("adapters", steps=1800, minutes=120, rate=2e-3, batch=32, weight_decay=0.0)
 STAGES = ((TOWER, stages.tower), (BASE, stages.base), (ADAPTERS, stages.adapters))
 
 
@@ -65,7 +66,8 @@ def main() -> None:
     done: dict[Recipe, Progress] = {}
     for recipe, stage in STAGES:
         learn, terms = stage(bench, recipe.batch)
-        done[recipe] = run(recipe, learn, terms, chosen.work / f"{recipe.name}.pt")
+        with made_faster(bench.net):
+            done[recipe] = run(recipe, learn, terms, chosen.work / f"{recipe.name}.pt")
     from fwd2bot_core.compressor.nano.publish import publish
 
     publish(bench.net, done, chosen.out, origin)
