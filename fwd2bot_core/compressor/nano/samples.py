@@ -60,10 +60,10 @@ def picture(index: int, *, seed: int) -> bytes:
     """The JPEG file of picture ``index``: 384x384 pixels, 17 to 33 KB."""
     rng = np.random.default_rng([seed, index])
     drawn = trays.draw_facts(rng)
-    return trays.photograph(drawn, [_photo(held, rng) for held in drawn.cells], rng)
+    return trays.photograph(drawn, [photo(held, rng) for held in drawn.cells], rng)
 
 
-def _photo(held: trays.Held, rng: np.random.Generator) -> trays.Photo | None:
+def photo(held: trays.Held, rng: np.random.Generator) -> trays.Photo | None:
     if not held.is_item:
         return None
     each = COLUMNS * ROWS // len(trays.KINDS)

@@ -144,8 +144,10 @@ def base(bench: Bench, size: int) -> tuple[Learnt, Terms]:
     ids = {
         "kind": ("card", "nothing", *trays.KINDS),
         "color": trays.COLORS,
-        "place": trays.CELLS,
+        "size": trays.SIZES,
+        "pose": trays.POSES,
         "state": trays.STATES,
+        "place": trays.CELLS,
     }
     words = {name: torch.tensor([bench.words.ids[word] for word in names]) for name, names in ids.items()}
 
