@@ -8,6 +8,7 @@ import sys
 
 from cyclopts import CycloptsError
 
+import flows.deploy
 import flows.judging
 import flows.looking
 import flows.running  # noqa: F401  (importing registers the verbs)

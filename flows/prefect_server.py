@@ -39,7 +39,10 @@ def server(*, every_service: bool) -> Iterator[str]:
     """
     configured = os.environ.get(API_URL)
     if configured:
-        _check_answers(configured)
+        check_answers(
+            configured,
+            otherwise=f"Start it, unset {API_URL} for a private one, or run `fwd2bot night --direct` without Prefect.",
+        )
         yield configured
         return
     home = Path(os.environ["PREFECT_HOME"])
@@ -121,8 +124,11 @@ def _await_health(url: str, process: subprocess.Popen[bytes], log: Path) -> None
     raise Fwd2BotError(f"the Prefect server did not answer at {url} within {START_SECONDS} s; see {log}")
 
 
-def _check_answers(url: str) -> None:
-    """One question before anything starts: Prefect itself would try for minutes and end in tracebacks."""
+def check_answers(url: str, *, otherwise: str) -> None:
+    """One question before anything starts: Prefect itself would try for minutes and end in tracebacks.
+
+    ``otherwise``: what to do when there is no answer.
+    """
     try:
         with urllib.request.urlopen(f"{url.rstrip('/')}/health", timeout=ANSWER_SECONDS):  # noqa: S310 (ours)
             return
@@ -137,8 +143,7 @@ def _check_answers(url: str) -> None:
             return
         cause = str(getattr(reason, "strerror", None) or reason)
     raise Fwd2BotError(
-        f"the Prefect server that {API_URL} names does not answer at {url} ({cause}). Start it, unset {API_URL} for "
-        "a private one, or run `fwd2bot night --direct` without Prefect."
+        f"the Prefect server that {API_URL} names does not answer at {url} ({cause}). {otherwise}"
     )
 
 

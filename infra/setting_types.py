@@ -105,4 +105,6 @@ Bundle = Annotated[str, AfterValidator(_locate_bundle)]
 Zone = Annotated[str, AfterValidator(_known_zone)]
 Cron = Annotated[str, AfterValidator(_cron)]
 Memory = Annotated[str, AfterValidator(_memory)]
+PoolName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
+Block = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]+/[a-z0-9-]+$")]  # Prefect's TYPE/NAME
 Probe = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=1000)]

@@ -31,12 +31,14 @@ from fwd2bot_core.errors import SettingsError, UsageError
 from fwd2bot_core.tokens.codec_name import CodecName
 from infra.objects import S3Options
 from infra.setting_types import (
+    Block,
     Bundle,
     CollectionName,
     Cron,
     LedgerUrl,
     Location,
     Memory,
+    PoolName,
     Probe,
     Zone,
     base,
@@ -130,6 +132,17 @@ class NightSettings(Section):
     orphan_hours: float = Field(24.0, ge=0, description="uncommitted objects are swept when older")
 
 
+class PrefectSettings(Section):
+    """What `fwd2bot deploy` registers at a Prefect server; the server itself is PREFECT_API_URL's."""
+
+    pool: PoolName = Field("fwd2bot", description="work pool whose workers run the nights")
+    notify: Block | None = Field(None, description="block there that is told of bad nights, as TYPE/NAME")
+    start_minutes: float = Field(
+        30.0, ge=1, description="a night not begun so long after its time is told of"
+    )
+    stale_minutes: float = Field(5.0, ge=0, description="a run without our lease for so long is dead")
+
+
 class Settings(BaseSettings):
     """The whole configuration of one installation."""
 
@@ -143,6 +156,7 @@ class Settings(BaseSettings):
     execution: ExecutionSettings = ExecutionSettings()
     limits: LimitSettings = LimitSettings()
     night: NightSettings = NightSettings()
+    prefect: PrefectSettings = PrefectSettings()
 
     @model_validator(mode="after")
     def _memory_stays_in_one_process(self) -> Self:
