@@ -1,0 +1,86 @@
+"""The list of runs, and what each one's outcome depends on.
+
+Knows names and settings. Imports no torch, so that what is left to do is known at once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from fnmatch import fnmatch
+from typing import Any
+
+VERSION = 1  # of the methods' code: raise it when their outcomes would change
+ALL = 144  # visual tokens of the base
+SQUARES = (1, 4, 9, 16, 36)
+PREFIXES = (1, 2, 4, 9)  # what the bundle serves
+RIVALS = {"pooling": SQUARES, "resizing": SQUARES, "querying": SQUARES, "single-pass": SQUARES}
+ABLATED_K = 4
+SEEDS = (1, 2, 3)
+VARIANTS = ("both", "answers", "contrast", "one-adapter", "single-pass")
+TWIN_STEPS = 1800  # as many as the shipped adapters get
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One training and its exam."""
+
+    name: str
+    method: str  # a key of ``methods.METHODS``
+    serves: tuple[int, ...]  # numbers of tokens; each step draws one of them
+    steps: int
+    seed: int = 1
+    answers: bool = True  # the losses that it learns by
+    contrast: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What all runs share."""
+
+    steps: int = 600
+    short_steps: int = 250
+    batch: int = 32
+    rate: float = 2e-3
+    trays: int = 400  # of the exam
+    pictures: int = 20_000  # to learn from
+
+
+def runs(settings: Settings) -> list[Run]:
+    """All of them, in the order in which they are most wanted."""
+    return [
+        Run("base", "base", (ALL,), 0),
+        Run("twin", "twin", (ALL,), TWIN_STEPS),
+        Run("ours", "ours", PREFIXES, settings.steps, contrast=True),
+        *(Run(name, name, serves, settings.steps) for name, serves in RIVALS.items()),
+        *(ablation(variant, seed, settings.short_steps) for seed in SEEDS for variant in VARIANTS),
+    ]
+
+
+def ablation(variant: str, seed: int, steps: int) -> Run:
+    method = variant if variant in ("one-adapter", "single-pass") else "ours"
+    return Run(
+        f"ablation-{variant}-{seed}",
+        method,
+        (ABLATED_K,),
+        steps,
+        seed,
+        answers=variant != "contrast",
+        contrast=variant != "answers",
+    )
+
+
+def chosen(all_runs: Iterable[Run], only: str) -> list[Run]:
+    """Those whose name fits the pattern."""
+    return [run for run in all_runs if fnmatch(run.name, only)]
+
+
+def key(run: Run, settings: Settings, base: str) -> str:
+    """A name for everything that the outcome of ``run`` depends on; ``base`` is the hash of what it begins with."""
+    shared = asdict(settings)
+    for said_by_the_run in ("steps", "short_steps"):
+        del shared[said_by_the_run]
+    whole: dict[str, Any] = {"version": VERSION, "base": base, "shared": shared, "run": asdict(run)}
+    return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()[:16]
