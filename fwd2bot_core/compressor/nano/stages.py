@@ -23,6 +23,7 @@ from fwd2bot_core.compressor.training.loop import Losses
 
 EASY = 4  # one picture of easy-VQA for so many trays
 SHARES = {9: 0.4, 4: 0.3, 2: 0.15, 1: 0.15}  # of the steps that each number of summary tokens gets
+LEAD = 400  # steps in which pass 1 is shown what pass 2 can read
 FACTS = {"kind": 12, "color": 8, "size": 2, "pose": 2, "state": 3, "digits": 30, "place": 9}
 PER_CELL = design.GRID // trays.ROWS
 
@@ -168,14 +169,23 @@ def base(bench: Bench, size: int) -> tuple[Learnt, Terms]:
 
 
 def adapters(bench: Bench, size: int, *, contrast: float = 1.0, answer: float = 1.0) -> tuple[Learnt, Terms]:
-    """Everything frozen; pairs and summary tokens learn both passes, in one graph, with both losses."""
+    """Everything frozen; pairs and summary tokens learn both passes, in one graph, with both losses.
+
+    From nothing, pass 1 writes what pass 2 cannot read yet, and neither learns. So the summary tokens begin as the
+    names of the compartments, and for the first ``LEAD`` steps each of the nine states is drawn, ever less, towards the
+    mean of one compartment's visual tokens, which the model reads already. Shorter prefixes begin when half of that is
+    over.
+    """
     net = bench.net
     heat = nn.Parameter(torch.tensor(float(np.log(1 / 0.07))))
     heads = {k: options_after(len(net.before) + k) for k in SHARES}
+    with torch.no_grad():
+        names = torch.tensor([bench.words.ids[name] for name in trays.CELLS])
+        net.summary_tokens.copy_(net.lvlm.embed(names))
 
     def terms(step: int) -> Losses:
         batch = bench.batch(3, step, size, sparse=True)
-        k = int(batch.rng.choice(list(SHARES), p=list(SHARES.values())))
+        k = int(batch.rng.choice(list(SHARES), p=list(SHARES.values()))) if step > LEAD / 2 else max(SHARES)
         with half():
             with torch.no_grad():
                 visual = net.visual(batch.pixels)
@@ -183,6 +193,10 @@ def adapters(bench: Bench, size: int, *, contrast: float = 1.0, answer: float = 
             found = answer_losses(bench, Stage.ANSWER, tokens, batch, heads[k])
             told_apart = contrast_loss(bench, tokens[: len(batch.held)], batch, torch.exp(-heat).clamp_min(0.02))
         weighted = {name: value * answer for name, value in found.items()}
+        lead = max(0.0, 1 - step / LEAD) if k == max(SHARES) else 0.0
+        if lead:
+            apart = 1 - F.cosine_similarity(tokens.float(), _cell_means(visual).float(), dim=-1)
+            weighted["lead"] = apart.mean() * lead
         return {**weighted, "contrast": told_apart * contrast}
 
     return net.own_parameters() | {"heat": heat}, terms

@@ -30,7 +30,7 @@ SEED = 20261125
 PICTURES = 20_000
 TOWER = Recipe("tower", steps=2400, minutes=60, rate=2e-3, batch=64, weight_decay=0.05)
 BASE = Recipe("base", steps=2400, minutes=120, rate=2e-3, batch=32)
-ADAPTERS = Recipe("adapters", steps=1800, minutes=120, rate=2e-3, batch=32, weight_decay=0.0)
+ADAPTERS = Recipe("adapters", steps=1500, minutes=120, rate=2e-3, batch=32, weight_decay=0.0)
 STAGES = ((TOWER, stages.tower), (BASE, stages.base), (ADAPTERS, stages.adapters))
 
 
