@@ -71,7 +71,7 @@ def main(
     pool: a file of tray pictures that ``nano.train`` has drawn, in place of drawing them again.
     """
     torch.set_num_threads(threads)
-    began = time.monotonic()
+    until = time.monotonic() + 60 * minutes
     settings = Settings(steps=steps, short_steps=short_steps, trays=trays, pictures=pictures)
     place = Place(bundle, settings, work.absolute(), out.absolute(), pool)
     wanted = plan.chosen(plan.runs(settings), only)
@@ -82,12 +82,12 @@ def main(
     place.work.mkdir(parents=True, exist_ok=True)
     try:
         for run in wanted:
-            if complete(place, run, began + 60 * minutes):
+            if time.monotonic() < until and complete(place, run, until):
                 publish(place)
     except TrainingStopped as stopped:
         print(f"{stopped}; the same command goes on from there", flush=True)
         publish(place)
-        if time.monotonic() < began + 60 * minutes:  # it was a person
+        if time.monotonic() < until:  # it was a person
             sys.exit(130)
         return
     publish(place)

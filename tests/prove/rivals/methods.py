@@ -178,7 +178,7 @@ class Querying(Twin):
         layer = nn.TransformerDecoderLayer(
             width, heads, 3 * width, 0.0, "gelu", batch_first=True, norm_first=True
         )
-        spread = net.lvlm.embed(torch.arange(100)).detach().std()
+        spread = net.lvlm.base.get_input_embeddings().weight.std()
         last = nn.LayerNorm(width)
         nn.init.constant_(last.weight, float(spread))
         self.looks = nn.TransformerDecoder(layer, 2, last)

@@ -44,10 +44,10 @@ KEPT = ("twin",)  # whose weights are wanted afterwards
 class Until(Team):
     """A team of one that stops at a time."""
 
-    time: float = math.inf
+    moment: float = math.inf
 
     def agree(self, seconds: float, stop: bool) -> tuple[float, bool]:
-        return seconds, stop or time.monotonic() >= self.time
+        return seconds, stop or time.monotonic() >= self.moment
 
 
 @dataclass(frozen=True)
@@ -150,16 +150,12 @@ def _learn(place: Place, run: Run, method: methods.Reading, checkpoint: Path, un
         run.name, run.steps, math.inf, place.settings.rate, place.settings.batch, weight_decay=0.0
     )
     with made_faster(method.net):
-        return learn_by(recipe, learnt, terms, checkpoint, rates=method.rates(), team=Until(time=until))
+        return learn_by(recipe, learnt, terms, checkpoint, rates=method.rates(), team=Until(moment=until))
 
 
 def _examine(place: Place, run: Run, method: methods.Reading) -> dict[str, Any]:
-    words = place.origin.words
-    with made_faster(method.net):
-        return {
-            str(k): exam.sit(method, words, place.exam, k, search=run.contrast or "ablation" in run.name)
-            for k in run.serves
-        }
+    words, search = place.origin.words, run.contrast or run.name.startswith("ablation")
+    return {str(k): exam.sit(method, words, place.exam, k, search=search) for k in run.serves}
 
 
 def _said(

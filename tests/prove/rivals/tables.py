@@ -128,7 +128,7 @@ def rivals_plot(told: Mapping[str, Any], path: Path) -> None:
             axes.axhline(
                 told["base"] * told["enough"], color="gray", lw=0.8, ls="--", label=f"{told['enough']} of it"
             )
-        axes.set(xscale="log", xlabel="tokens", ylabel="exact answers")
+        axes.set(xscale="log", xlim=(0.9, 40), ylim=(0, 1), xlabel="tokens", ylabel="exact answers")
         ks = sorted({*PREFIXES, *SQUARES})
         axes.set_xticks(ks, [str(k) for k in ks])
         axes.minorticks_off()
