@@ -1,11 +1,11 @@
 """A bundle's figures, whatever they are, as tables for people: what repeats becomes a table, the rest a list.
 
-Knows shapes of JSON values. Knows nothing of what the figures mean.
+Knows shapes of JSON values. Knows nothing of what the figures mean, but for a table of goals, which comes first.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -16,11 +16,26 @@ from tasks.units import visible
 
 
 def show_figures(console: Console, name: str, figures: Mapping[str, Any]) -> None:
-    """Tables first, then everything else by its full name."""
+    """Goals first, if there are any, then tables, then everything else by its full name."""
+    figures = dict(figures)
+    if goals := figures.pop("goals", None):
+        console.print(_goals(goals))
     tables = dict(_tables("", figures))
     for title, rows in tables.items():
         console.print(_table(title, rows))
     show_facts(console, {"bundle": name, **dict(_plain("", figures, frozenset(tables)))})
+
+
+def _goals(goals: Sequence[Mapping[str, Any]]) -> Table:
+    """Each figure beside what was asked of it."""
+    drawn = Table(title="goals", title_justify="left", header_style="bold")
+    for column in ("figure", "goal", "measured"):
+        drawn.add_column(column, overflow="fold")
+    drawn.add_column("")
+    for row in goals:
+        verdict = {True: "[green]met[/]", False: "[red]missed[/]"}.get(row["met"], "")
+        drawn.add_row(*(_cell(row[name]) for name in ("figure", "goal", "measured")), verdict)
+    return drawn
 
 
 def show_facts(console: Console, facts: Mapping[str, Any]) -> None:
@@ -35,7 +50,9 @@ def show_facts(console: Console, facts: Mapping[str, Any]) -> None:
 
 def _tables(prefix: str, values: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Mapping[str, Any]]]]:
     for name, value in values.items():
-        if isinstance(value, Mapping) and value:
+        if _is_rows(value):
+            yield prefix + name, {str(number): row for number, row in enumerate(value, 1)}
+        elif isinstance(value, Mapping) and value:
             if _repeats(value):
                 yield prefix + name, value
             else:
@@ -47,6 +64,11 @@ def _repeats(value: Mapping[str, Any]) -> bool:
     rows = list(value.values())
     alike = all(isinstance(row, Mapping) and row.keys() == rows[0].keys() for row in rows)
     return alike and len(rows) > 1 and not _is_share(rows[0])
+
+
+def _is_rows(value: Any) -> bool:
+    """Whether it is a list of rows with the same columns."""
+    return isinstance(value, list) and bool(value) and _repeats({str(n): row for n, row in enumerate(value)})
 
 
 def _is_share(value: Any) -> bool:
