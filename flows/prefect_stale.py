@@ -47,6 +47,7 @@ def close(
         _working(settings) if runs else {}
     )  # after Prefect was asked: a night that began since then holds it
     for run in runs:
+        assert run.deployment_id is not None  # it was asked for
         reason = _alive(run, working.get(collections[run.deployment_id]), settings.prefect.stale_minutes)
         if reason is None and not dry:
             reason = _crash(client, run)

@@ -123,7 +123,7 @@ def test_deploying_is_dry_then_done_then_nothing_to_do(server: str, tmp_path: Pa
     assert made["concurrency_options"]["collision_strategy"] == "ENQUEUE"
     assert made["parameters"] == {"collection": "line-a", "config": str(config)}
     assert made["tags"] == ["fwd2bot", "line-a"]
-    assert (made["entrypoint"], made["pull_steps"]) == ("flows.prefect_night.night", None)
+    assert (made["entrypoint"], made["pull_steps"]) == ("flows.prefect_night.night", [])
     assert made["job_variables"]["env"]["DO_NOT_TRACK"] == "1"
 
     ask(f"{server}/deployments/{made['id']}", {"paused": True}, "PATCH")
