@@ -56,7 +56,7 @@ def boundary(figures: Figures) -> bytes:
         for axes, (name, table) in zip(panels, figures["accuracy"].items(), strict=True):
             for number, (kind, row) in enumerate(table.items()):
                 kept = [row[f"from_{k}"] / row[below] if row[below] else 0 for k in design.PREFIXES]
-                style = {"color": "black", "lw": 2} if kind == "all" else {"lw": 1}
+                style: dict[str, Any] = {"color": "black", "lw": 2} if kind == "all" else {"lw": 1}
                 axes.plot(design.PREFIXES, kept, "o-" if number < 10 else "s--", ms=3, label=kind, **style)
             axes.axhline(ENOUGH, color="gray", lw=0.8, ls=":")
             axes.set(xscale="log", xlabel="tokens", title=name)

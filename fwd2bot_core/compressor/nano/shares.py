@@ -7,7 +7,7 @@ of models or of what was asked.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -37,7 +37,7 @@ def counted(marks: Marks, kinds: Kinds, among: Collection[str] | None = None) ->
     return np.array([(sum(row), len(row)) for row in rows], np.int64)
 
 
-def ratio(mine: Marks, whole: Marks, kinds: Kinds, among: Collection[str] | None = None) -> dict[str, object]:
+def ratio(mine: Marks, whole: Marks, kinds: Kinds, among: Collection[str] | None = None) -> dict[str, float]:
     """The right ones of ``mine`` over those of ``whole``, and the 95 % interval of a paired bootstrap over pictures."""
     right = np.stack([counted(marks, kinds, among)[:, 0] for marks in (mine, whole)], 1)
     draws = np.random.default_rng(1).integers(0, len(right), (DRAWS, len(right)))
@@ -57,7 +57,6 @@ def chance(asked: Sequence[Sequence[tuple[str, str]]], kinds: Kinds) -> dict[str
     for pairs, row in zip(asked, kinds, strict=True):
         for (_, answer), kind in zip(pairs, row, strict=True):
             said.setdefault(kind, Counter())[answer] += 1
-    top: Callable[[Counter[str]], int] = lambda answers: answers.most_common(1)[0][1]  # noqa: E731
-    found = {kind: top(answers) / answers.total() for kind, answers in sorted(said.items())}
-    whole = sum(top(answers) for answers in said.values()) / sum(answers.total() for answers in said.values())
-    return found | {"all": whole}
+    top = {kind: answers.most_common(1)[0][1] for kind, answers in sorted(said.items())}
+    found = {kind: count / said[kind].total() for kind, count in top.items()}
+    return found | {"all": sum(top.values()) / sum(answers.total() for answers in said.values())}
