@@ -15,7 +15,7 @@ from fwd2bot_core.compressor.nano import data, design, easy_vqa, trays
 from fwd2bot_core.compressor.nano.on_processor import made_faster
 from fwd2bot_core.compressor.nano.stages import Bench, answer_losses, half
 from tests.prove.rivals import exam, methods, plan
-from tests.prove.rivals.learning import lessons
+from tests.prove.rivals.learning import _apart, lessons
 
 PICTURES = 6
 LEARNERS = sorted(set(methods.METHODS) - {"base"})
@@ -50,7 +50,7 @@ def test_a_method_learns_its_own_numbers_and_nothing_of_the_base(name, origin, b
     k = plan.ALL if name == "twin" else 4
     contrast = name in ("ours", "one-adapter", "single-pass")
     run = plan.Run(name, name, (k,), 1, contrast=contrast)
-    learn, terms = lessons(bench, method, run, 4)
+    learn, terms = lessons(bench, method, run, 4, 0.27)
     pairs = [p for n, p in learn.items() if n.endswith("lora_b")]
     for p in learn.values():
         p.requires_grad_(True)
@@ -60,6 +60,7 @@ def test_a_method_learns_its_own_numbers_and_nothing_of_the_base(name, origin, b
     with made_faster(method.net):
         losses = terms(0)
     assert ("contrast" in losses) == contrast
+    assert ("lead" in losses) == (contrast or name == "querying")
     torch.stack(list(losses.values())).sum().backward()
     left_out = [n for n, p in learn.items() if p.grad is None or not p.grad.abs().sum() > 0]
     assert left_out == []
@@ -70,8 +71,10 @@ def test_a_method_learns_its_own_numbers_and_nothing_of_the_base(name, origin, b
 
 def test_each_loss_can_be_left_out(origin, bench) -> None:
     method = methods.make("ours", origin, 1)
-    _, answers = lessons(bench, method, plan.Run("a", "ours", (4,), 1), 4)
-    learn, contrast = lessons(bench, method, plan.Run("c", "ours", (4,), 1, answers=False, contrast=True), 4)
+    _, answers = lessons(bench, method, plan.Run("a", "ours", (4,), 1), 4, 0)
+    learn, contrast = lessons(
+        bench, method, plan.Run("c", "ours", (4,), 1, answers=False, contrast=True), 4, 0
+    )
     with made_faster(method.net):
         assert "contrast" not in answers(0)
         assert set(contrast(0)) == {"contrast"}
@@ -91,8 +94,28 @@ def test_methods_and_seeds_see_the_same_pictures_or_others(origin, bench, monkey
     for name, seed in (("ours", 1), ("pooling", 1), ("ours", 2)):
         method = methods.make(name, origin, seed)
         with made_faster(method.net):
-            lessons(bench, method, plan.Run("x", name, (4,), 1, seed), 4)[1](0)
+            lessons(bench, method, plan.Run("x", name, (4,), 1, seed), 4, 0)[1](0)
     assert seen[0] == seen[1] != seen[2]
+
+
+def test_tokens_are_led_to_the_compartments_at_first_and_ever_less(origin, bench) -> None:
+    """Of 40 steps, 20 are led, and in the first ten of these all tokens are asked for."""
+    method = methods.make("ours", origin, 1)
+    torch.testing.assert_close(
+        method.net.summary_tokens[2], method.net.lvlm.embed(torch.tensor(origin.words.ids["a3"]))
+    )
+    _, terms = lessons(bench, method, plan.Run("x", "ours", (1, 9), 40, answers=False), 4, 0.5)
+    with made_faster(method.net):
+        led = {step: terms(step).get("lead") for step in range(0, 24, 2)}
+    assert all(led[step] is not None for step in range(0, 10, 2))
+    assert None in [led[step] for step in range(10, 20, 2)]
+    assert led[20] is None
+    assert led[22] is None
+    assert float(led[0]) > float(led[8]) > 0
+    seen = torch.randn(2, 144, 160)
+    cells = seen.view(2, 3, 4, 3, 4, 160).mean((2, 4)).flatten(1, 2)
+    assert float(_apart(cells, seen)) == pytest.approx(0, abs=1e-5)
+    assert float(_apart(-cells, seen)) == pytest.approx(2, abs=1e-5)
 
 
 def test_a_new_net_depends_on_the_seed_alone(origin) -> None:

@@ -39,7 +39,7 @@ def publish(place: Place) -> None:
         parts = outcome.ablations(found, rivals)
         shared = {"bundle": place.fingerprint, "settings": asdict(place.settings)}
         write_json(place.out / "rivals.json", shared | rivals)
-        write_json(place.out / "ablations.json", shared | {"k": plan.ABLATED_K} | parts)
+        write_json(place.out / "ablations.json", shared | {"k": place.settings.ablated_k} | parts)
         write_text(place.out / "rivals.md", tables.rivals_page(rivals, place.settings, machine))
         write_text(place.out / "ablations.md", tables.ablations_page(parts, place.settings, machine))
         tables.rivals_plot(rivals, place.out / "rivals.svg")
@@ -53,6 +53,7 @@ def main(
     only: str = "*",
     steps: int = 600,
     short_steps: int = 250,
+    ablated_k: int = 4,
     minutes: float = math.inf,
     threads: int = 1,
     trays: int = 400,
@@ -66,13 +67,16 @@ def main(
 
     Parameters
     ----------
+    ablated_k: tokens of the ablations; a square.
     only: names of runs, as a pattern.
     minutes: of this process; what runs then is saved.
     pool: a file of tray pictures that ``nano.train`` has drawn, in place of drawing them again.
     """
     torch.set_num_threads(threads)
     until = time.monotonic() + 60 * minutes
-    settings = Settings(steps=steps, short_steps=short_steps, trays=trays, pictures=pictures)
+    settings = Settings(
+        steps=steps, short_steps=short_steps, trays=trays, pictures=pictures, ablated_k=ablated_k
+    )
     place = Place(bundle, settings, work.absolute(), out.absolute(), pool)
     wanted = plan.chosen(plan.runs(settings), only)
     if list_:

@@ -10,24 +10,36 @@ from dataclasses import replace
 import numpy as np
 import torch
 from torch import nn
+from torch.nn import functional as F
 
+from fwd2bot_core.compressor.nano import trays
 from fwd2bot_core.compressor.nano.stages import Bench, Learnt, Terms, answer_losses, contrast_loss, half
 from fwd2bot_core.compressor.training.loop import Losses
-from tests.prove.rivals.methods import Reading
+from tests.prove.rivals.methods import Reading, pooled
 from tests.prove.rivals.plan import Run
 
+NINE = len(trays.CELLS)
 DICE = 3  # the stage whose pictures these are: those of the shipped adapters, under another seed
 
 
-def lessons(bench: Bench, method: Reading, run: Run, size: int) -> tuple[Learnt, Terms]:
-    """The parameters that ``run`` learns and its losses at each step."""
+def lessons(bench: Bench, method: Reading, run: Run, size: int, lead: float) -> tuple[Learnt, Terms]:
+    """The parameters that ``run`` learns and its losses at each step.
+
+    A method that writes tokens of its own is led for a share ``lead`` of the steps, as the bundle is: nine of them (or
+    as many as it serves at most) are drawn, ever less, to the means of as many squares of visual tokens. In the first
+    half of that, each step is of so many tokens.
+    """
     bench = replace(bench, seed=bench.seed + run.seed, net=method.net)
+    first = NINE if NINE in run.serves else max(run.serves)
     options = {k: method.options(k) for k in run.serves}
     heat = nn.Parameter(torch.tensor(float(np.log(1 / 0.07))))
 
     def terms(step: int) -> Losses:
         batch = bench.batch(DICE, step, size, sparse=True)
-        k = int(batch.rng.choice(run.serves))
+        k, leads = int(batch.rng.choice(run.serves)), 0.0
+        if method.led and step < lead * run.steps:
+            leads = 1 - step / (lead * run.steps)
+            k = first if leads > 0.5 else k
         found: dict[str, torch.Tensor] = {}
         with half():
             image = method.image(batch.pixels, k)
@@ -36,6 +48,14 @@ def lessons(bench: Bench, method: Reading, run: Run, size: int) -> tuple[Learnt,
             if run.contrast:
                 tokens = method.tokens(image[: len(batch.held)], k)
                 found["contrast"] = contrast_loss(bench, tokens, batch, torch.exp(-heat).clamp_min(0.02))
+            if leads and k == first:
+                found["lead"] = leads * _apart(method.tokens(image, k), method.seen(batch.pixels))
         return found
 
     return method.learns() | ({"heat": heat} if run.contrast else {}), terms
+
+
+def _apart(tokens: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
+    """How far tokens [B, k, d] are from the means of as many squares of visual tokens [B, 144, d], in [0, 2]."""
+    wanted = pooled(seen.float(), tokens.shape[1])
+    return (1 - F.cosine_similarity(tokens.float(), wanted, dim=-1)).mean()

@@ -19,7 +19,7 @@ from fwd2bot_core.compressor import adapters
 from fwd2bot_core.compressor.double_forward import DoubleForward, Script
 from fwd2bot_core.compressor.lvlm import Stage
 from fwd2bot_core.compressor.method import Method
-from fwd2bot_core.compressor.nano import design
+from fwd2bot_core.compressor.nano import design, trays
 from fwd2bot_core.compressor.nano.data import Words
 from fwd2bot_core.compressor.nano.stages import Learnt, options_after
 
@@ -48,9 +48,13 @@ class Reading:
 
     stage: ClassVar[Stage] = Stage.BASE
     most: ClassVar[int] = 1  # summary tokens that its network holds
+    led: ClassVar[bool] = False  # whether it writes tokens that must first become readable
 
     def __init__(self, net: DoubleForward) -> None:
         self.net = net
+
+    def begin(self, words: Words) -> None:
+        """Fill in what is known beforehand."""
 
     def learns(self) -> Learnt:
         return {}
@@ -92,6 +96,13 @@ class Ours(Twin):
     """Double forward pass: the model's own summary, read by other pairs than those that wrote it."""
 
     most = design.PREFIXES[-1]
+    led = True
+
+    def begin(self, words: Words) -> None:
+        """Summary tokens begin as the names of the compartments."""
+        ids = torch.tensor([words.ids[name] for name in trays.CELLS])
+        with torch.no_grad():
+            self.net.summary_tokens[: len(ids)] = self.net.lvlm.embed(ids)
 
     def learns(self) -> Learnt:
         return distinct(self.net.own_parameters())
@@ -133,8 +144,7 @@ class Pooling(Twin):
     """The mean of the visual tokens in each of s by s squares."""
 
     def image(self, pixels: torch.Tensor, k: int) -> torch.Tensor:
-        grid = self.seen(pixels).unflatten(1, (design.GRID, design.GRID)).permute(0, 3, 1, 2)
-        return F.adaptive_avg_pool2d(grid, side(k)).flatten(2).transpose(1, 2)
+        return pooled(self.seen(pixels), k)
 
 
 class Resizing(Twin):
@@ -170,6 +180,8 @@ class Resizing(Twin):
 class Querying(Twin):
     """k learned queries look at the visual tokens through two new layers (as a Q-Former's); no query sees those after
     it, so that fewer are a prefix of more."""
+
+    led = True
 
     def __init__(self, net: DoubleForward) -> None:
         super().__init__(net)
@@ -216,7 +228,9 @@ def make(name: str, origin: Origin, seed: int) -> Reading:
     kind: Callable[[DoubleForward], Reading] = METHODS[name]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return kind(origin.net(METHODS[name].most))
+        made = kind(origin.net(METHODS[name].most))
+    made.begin(origin.words)
+    return made
 
 
 def distinct(found: Learnt) -> Learnt:
@@ -225,6 +239,12 @@ def distinct(found: Learnt) -> Learnt:
     for name, p in found.items():
         first.setdefault(id(p), name)
     return {name: found[name] for name in first.values()}
+
+
+def pooled(seen: torch.Tensor, k: int) -> torch.Tensor:
+    """The means [B, k, d] of ``k`` squares of visual tokens [B, 144, d]."""
+    grid = seen.unflatten(1, (design.GRID, design.GRID)).permute(0, 3, 1, 2)
+    return F.adaptive_avg_pool2d(grid, side(k)).flatten(2).transpose(1, 2)
 
 
 def side(k: int) -> int:

@@ -1,6 +1,6 @@
 """The list of runs, and what each one's outcome depends on.
 
-Knows names and settings. Imports no torch, so that what is left to do is known at once.
+Knows names and settings. Knows nothing of how anything is run.
 """
 
 from __future__ import annotations
@@ -12,15 +12,16 @@ from dataclasses import asdict, dataclass
 from fnmatch import fnmatch
 from typing import Any
 
+from fwd2bot_core.compressor.nano import train
+
 VERSION = 1  # of the methods' code: raise it when their outcomes would change
 ALL = 144  # visual tokens of the base
 SQUARES = (1, 4, 9, 16, 36)
 PREFIXES = (1, 2, 4, 9)  # what the bundle serves
 RIVALS = {"pooling": SQUARES, "resizing": SQUARES, "querying": SQUARES, "single-pass": SQUARES}
-ABLATED_K = 4
 SEEDS = (1, 2, 3)
 VARIANTS = ("both", "answers", "contrast", "one-adapter", "single-pass")
-TWIN_STEPS = 1800  # as many as the shipped adapters get
+TWIN_STEPS = train.ADAPTERS.steps  # as many as the shipped adapters get
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,11 @@ class Settings:
     batch: int = 32
     rate: float = 2e-3
     trays: int = 400  # of the exam
-    pictures: int = 20_000  # to learn from
+    pictures: int = train.PICTURES  # to learn from
+    ablated_k: int = 4  # tokens of the ablations
+    lead: float = (
+        0.27  # the share of the steps in which new tokens are shown what can be read, as the bundle's are
+    )
 
 
 def runs(settings: Settings) -> list[Run]:
@@ -55,17 +60,17 @@ def runs(settings: Settings) -> list[Run]:
         Run("twin", "twin", (ALL,), TWIN_STEPS),
         Run("ours", "ours", PREFIXES, settings.steps, contrast=True),
         *(Run(name, name, serves, settings.steps) for name, serves in RIVALS.items()),
-        *(ablation(variant, seed, settings.short_steps) for seed in SEEDS for variant in VARIANTS),
+        *(ablation(variant, seed, settings) for seed in SEEDS for variant in VARIANTS),
     ]
 
 
-def ablation(variant: str, seed: int, steps: int) -> Run:
+def ablation(variant: str, seed: int, settings: Settings) -> Run:
     method = variant if variant in ("one-adapter", "single-pass") else "ours"
     return Run(
         f"ablation-{variant}-{seed}",
         method,
-        (ABLATED_K,),
-        steps,
+        (settings.ablated_k,),
+        settings.short_steps,
         seed,
         answers=variant != "contrast",
         contrast=variant != "answers",
@@ -80,7 +85,7 @@ def chosen(all_runs: Iterable[Run], only: str) -> list[Run]:
 def key(run: Run, settings: Settings, base: str) -> str:
     """A name for everything that the outcome of ``run`` depends on; ``base`` is the hash of what it begins with."""
     shared = asdict(settings)
-    for said_by_the_run in ("steps", "short_steps"):
+    for said_by_the_run in ("steps", "short_steps", "ablated_k"):
         del shared[said_by_the_run]
     whole: dict[str, Any] = {"version": VERSION, "base": base, "shared": shared, "run": asdict(run)}
     return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()[:16]

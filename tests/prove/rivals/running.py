@@ -136,6 +136,7 @@ def complete(place: Place, run: Run, until: float = math.inf) -> bool:
         progress = _learn(place, run, method, checkpoint, until)
         if run.name in KEPT:
             _keep(folder / f"{run.name}.pt", method.learns())
+            print(f"what it learned: {folder / run.name}.pt", flush=True)
         found = _examine(place, run, method)
         write_json(place.out / "rivals" / f"{run.name}.json", _said(place, run, method, progress, found))
         checkpoint.unlink(missing_ok=True)
@@ -145,7 +146,7 @@ def complete(place: Place, run: Run, until: float = math.inf) -> bool:
 def _learn(place: Place, run: Run, method: methods.Reading, checkpoint: Path, until: float) -> Progress:
     if not run.steps:
         return Progress()
-    learnt, terms = lessons(place.bench, method, run, place.settings.batch)
+    learnt, terms = lessons(place.bench, method, run, place.settings.batch, place.settings.lead)
     recipe = Recipe(
         run.name, run.steps, math.inf, place.settings.rate, place.settings.batch, weight_decay=0.0
     )

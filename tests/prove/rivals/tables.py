@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tests.prove.rivals.plan import ABLATED_K, ALL, PREFIXES, SEEDS, SQUARES, Settings
+from tests.prove.rivals.plan import ALL, PREFIXES, SEEDS, SQUARES, Settings
 
 NAMES = {
     "ours": "ours: double forward pass, both losses",
@@ -56,6 +56,9 @@ _FAIRNESS = (
     "",
     "- Ours serves 1, 2, 4 and 9 tokens, the rivals 1, 4, 9, 16 and 36, so that one that needs more may show it.",
     "- Ours writes with a second set of pairs and learns by both losses; the rivals learn by answers alone.",
+    "- Ours, the query transformer and the single pass write tokens of their own, and are led at first: their first "
+    "nine are drawn to the means of the nine compartments' visual tokens, as the bundle's are. The other two begin "
+    "readable.",
     "- The query transformer has two layers of its own. The smaller picture has a copy of the vision tower that "
     "learns, since the tower was never trained on small ones.",
     "- A token of the single pass is the keys and values of every layer, many times the numbers of one of the "
@@ -83,11 +86,12 @@ def _verdict(told: Mapping[str, Any]) -> str:
 
 def ablations_page(told: Mapping[str, Any], settings: Settings, machine: str) -> str:
     lines = [
-        f"# What each part gives, with {ABLATED_K} tokens",
+        f"# What each part gives, with {settings.ablated_k} tokens",
         "",
         f"Made by `python -m tests.prove.rivals`: {settings.short_steps} steps of {settings.batch} pictures, "
         f"{len(SEEDS)} seeds each, a short training; {settings.trays} held-out trays. Mean and "
-        f"standard deviation over the seeds. {machine}".rstrip(),
+        f"standard deviation over the seeds. All are led at first, contrast alone, too, as on the page of "
+        f"rivals (here to the means of as many squares as there are tokens). {machine}".rstrip(),
         "",
         f"| | seeds | exact answers | text-to-image R@1 among {settings.trays} |",
         "|---|--:|--:|--:|",
