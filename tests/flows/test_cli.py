@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 import fwd2bot_core.compressor.nano
-from flows.cli import app, compressor_app, config_app, main
+from flows.cli import app, cluster_app, compressor_app, config_app, main
 from fwd2bot_core.compressor.fake import FakeCompressor
 from fwd2bot_core.compressor.protocol import Answer
 from infra.database import open_ledger
@@ -33,9 +33,10 @@ Photos = Callable[..., list[Path]]
 README = Path(__file__).parents[2] / "README.md"
 BUNDLE = Path(fwd2bot_core.compressor.nano.__file__).parent / "bundle"
 VERBS = [
-    *([name] for name in app if not name.startswith("-") and name not in ("config", "compressor")),
+    *([name] for name in app if not name.startswith("-") and name not in ("config", "compressor", "cluster")),
     *(["config", name] for name in config_app if not name.startswith("-")),
     *(["compressor", name] for name in compressor_app if not name.startswith("-")),
+    *(["cluster", name] for name in cluster_app if not name.startswith("-")),
 ]
 
 
