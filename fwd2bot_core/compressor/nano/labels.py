@@ -1,4 +1,4 @@
-"""What a careful person would write down about the sample archive: questions, answers and a caption a photo.
+"""What a careful person would write down about the sample archive: questions, answers, a caption, false ones.
 
 Knows facts of trays and the rows of a data file (``training.dataset``). Knows nothing of models.
 """
@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from fwd2bot_core.compressor.nano import questions, samples, trays
 
-ASKED = ("cell", "cell", "count", "presence")  # kinds of question about each photo
-TOLD = 4  # compartments that a caption names, at most
+ASKED = ("cell", "color", "state", "count", "presence")  # kinds of question about each photo
 
 
 def write(file: Path, photos: str, count: int, *, seed: int) -> None:
@@ -25,21 +25,17 @@ def write(file: Path, photos: str, count: int, *, seed: int) -> None:
                 lines.write(json.dumps(row) + "\n")
 
 
-def rows(index: int, *, seed: int) -> list[dict[str, str]]:
-    """One row a question; the first one holds the caption, too."""
+def rows(index: int, *, seed: int) -> list[dict[str, Any]]:
+    """One row a question; the first one holds a caption, too, and some that are nearly like it and false."""
     known = samples.facts(index, seed=seed)
     rng = np.random.default_rng([seed, index, len(ASKED)])
-    asked = [questions.ask(kind, known, rng) for kind in ASKED]
-    made = [
+    asked = [questions.ask(kind, known, rng, trays.TOLD_APART) for kind in ASKED]
+    made: list[dict[str, Any]] = [
         {"key": samples.key(index), "question": one.text, "answer": one.answer, "kind": one.kind}
         for one in {one.text: one for one in asked}.values()
     ]
-    made[0]["caption"] = caption(known)
+    said = questions.caption(known, rng)
+    false = [questions.false_caption(said, known, rng, how, trays.TOLD_APART) for how in questions.FALSEHOODS]
+    made[0]["caption"] = questions.worded(said)
+    made[0]["negatives"] = [questions.worded(claims) for claims in false if claims is not None]
     return made
-
-
-def caption(known: trays.Facts) -> str:
-    """The first compartments that are not empty, each with what lies there."""
-    names = [f"{place} {known.name(cell)}" for cell, place in enumerate(trays.CELLS)]
-    full = [name for name in names if not name.endswith("nothing")]
-    return " , ".join(full[:TOLD]) or "nothing"

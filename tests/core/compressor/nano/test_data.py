@@ -6,10 +6,19 @@ import torch
 
 from fwd2bot_core.compressor.losses import IGNORE
 from fwd2bot_core.compressor.lvlm import Stage
-from fwd2bot_core.compressor.nano import data, design, questions, trays
+from fwd2bot_core.compressor.nano import data, design, fashion, questions, trays
+from fwd2bot_core.compressor.nano.trays import CARD, EMPTY
 from tests.core.compressor import models
 
-CELLS = np.array([[8, -1, 9, 8], [0, 1, 2, 3], [-1, -1, -1, -1]])
+PAIRS = [
+    [
+        ("what is in a1?", "bag"),
+        ("describe a1.", "big red bag , upright , scratched"),
+        ("read the lot.", "042"),
+    ],
+    [("is there a boot?", "no")],
+]
+SQUARE = design.PIXELS // 3
 
 
 @pytest.fixture(scope="module")
@@ -18,81 +27,133 @@ def words():
 
 
 def test_every_block_asks_one_question_and_labels_its_answer(words):
-    tokenizer = design.tokenizer()
-    ids, labels, weights = words.packed(CELLS, np.random.default_rng(0))
-    assert ids.shape == labels.shape == weights.shape == (3, data.PACKED)
-    for row, held in enumerate(CELLS):
-        for (kinds, _), columns in zip(data.ASKED, data.blocks(), strict=True):
-            said, asked = labels[row, columns], np.flatnonzero(labels[row, columns] != IGNORE)
-            question = tokenizer.decode(ids[row, columns][: asked[0] + 1].tolist())
-            starts = {phrase.split()[0] for kind in kinds for phrase in questions.PHRASES[kind]}
-            assert question.split()[0] in {start.rstrip(".") for start in starts}
-            assert said[asked[-1]] == words.eos
-            assert (ids[row, columns][asked[:-1] + 1] == said[asked[:-1]]).all()  # the label is the next id
-            assert weights[row, columns].sum() == pytest.approx(1)
-            assert ((weights[row, columns] > 0) == (said != IGNORE)).all()
-        described = [int(token) for token in labels[row, data.blocks()[0]] if token != IGNORE]
-        assert described[:-1] == words.encode(data.facts(held).caption())
+    ids, labels, weights = words.packed(PAIRS)
+    assert ids.shape == labels.shape == weights.shape == (2, data.PACKED)
+    for row, pairs in enumerate(PAIRS):
+        for block in range(len(data.ASKED)):
+            here = slice(block * data.BLOCK, (block + 1) * data.BLOCK)
+            asked = np.flatnonzero(labels[row, here] != IGNORE)
+            if block >= len(pairs):
+                assert not len(asked)
+                assert (ids[row, here] == words.pad).all()
+                continue
+            question, answer = (words.encode(text) for text in pairs[block])
+            assert ids[row, here][: len(question)].tolist() == question
+            assert labels[row, here][asked].tolist() == [*answer, words.eos]
+            assert asked[0] == len(question) - 1  # the answer begins after the question's last word
+            assert (ids[row, here][asked[:-1] + 1] == answer).all()  # the label is the next id
+            assert weights[row, here].sum() == pytest.approx(1)
+            assert ((weights[row, here] > 0) == (labels[row, here] != IGNORE)).all()
 
 
-def test_no_answer_is_cut_short(words):
+def test_no_question_of_a_tray_is_too_long_for_its_block(words):
     rng = np.random.default_rng(3)
-    cells = np.array([trays.draw_facts(rng).cells for _ in range(300)])
-    _, labels, _ = words.packed(cells, rng)
-    ends = (labels == words.eos).sum(axis=1)
-    assert (ends == len(data.ASKED)).mean() > 0.99  # four places of one kind are longer than a block
+    held = [trays.draw_facts(rng, range(10)) for _ in range(300)]
+    asked = data.asked_of_trays(held, rng)
+    assert {len(pairs) for pairs in asked} == {len(data.ASKED)}
+    _, labels, _ = words.packed(asked)  # it refuses what does not fit
+    assert ((labels == words.eos).sum(axis=1) == len(data.ASKED)).all()
+    with pytest.raises(ValueError, match="longer than 12 ids"):
+        words.packed([[("describe a1.", "bag " * data.BLOCK)]])
+
+
+def test_every_kind_of_question_is_learned():
+    assert {kind for kinds in data.ASKED for kind in kinds} == set(questions.PHRASES)
+
+
+def test_some_of_many_questions_about_a_picture_are_drawn():
+    many = [[(f"what {number}", "yes") for number in range(20)], [("what", "no")]]
+    first, second = data.asked_of_easy(many, np.random.default_rng(0))
+    assert len(set(first)) == len(data.ASKED)
+    assert set(first) <= set(many[0])
+    assert second == many[1]
 
 
 def test_packed_questions_are_answered_as_if_each_stood_alone(words):
     """The layout's mask and positions hide every other question."""
     net = models.net()
-    ids, _, _ = words.packed(CELLS[:2], np.random.default_rng(0))
+    ids = torch.from_numpy(words.packed(PAIRS)[0])
     image = torch.randn(2, 3, 16, generator=torch.Generator().manual_seed(1))
     mask, places = data.layout(len(net.before) + 3)
     with torch.no_grad():
         packed = net.lvlm.hidden(
             Stage.ANSWER,
-            net.question(image, torch.from_numpy(ids)),
+            net.question(image, ids),
             attention_mask=torch.from_numpy(mask)[None, None],
             position_ids=torch.from_numpy(places)[None],
         )[:, -data.PACKED :]
-        start = 0
-        for size in data.BLOCKS:
-            block = torch.from_numpy(ids[:, start : start + size])
-            alone = net.lvlm.hidden(Stage.ANSWER, net.question(image, block))[:, -size:]
-            torch.testing.assert_close(packed[:, start : start + size], alone, rtol=1e-4, atol=1e-5)
-            start += size
+        for start in range(0, data.PACKED, data.BLOCK):
+            here = slice(start, start + data.BLOCK)
+            alone = net.lvlm.hidden(Stage.ANSWER, net.question(image, ids[:, here]))[:, -data.BLOCK :]
+            torch.testing.assert_close(packed[:, here], alone, rtol=1e-4, atol=1e-5)
 
 
-def test_captions_are_padded_on_the_left_and_equal_ones_share_a_number(words):
-    ids, mask, same = words.captions(CELLS[[0, 1, 0, 2]])
-    assert same.tolist() == [0, 1, 0, 2]
-    assert (ids[mask == 0] == words.pad).all()
-    assert ids[3, -2:].tolist() == [words.bos, words.ids["nothing"]]
-    assert mask.sum(axis=1).tolist() == [12, 16, 12, 2]
-
-
-def test_batches_recombine_cells_with_what_lies_in_them():
-    """Cell i of tray n is painted with its own value: after recombining, colour and kind still agree."""
-    kinds = np.arange(12).reshape(3, 4)
-    cells = np.repeat(np.repeat(kinds.reshape(3, 2, 2), 32, axis=1), 32, axis=2)  # [3, 64, 64]
-    pixels = np.repeat(cells[:, None] * 15 + 40, 3, axis=1).astype(np.uint8)
-    made = data.pictures(data.Pool(pixels, kinds), 40, np.random.default_rng(0))
-    means = made.pixels.reshape(40, 3, 2, 32, 2, 32).mean(axis=(1, 3, 5)).reshape(40, 4)
-    level = (kinds.ravel() * 15 + 40)[made.cells]
-    assert np.abs(means / level - 1).max() < 0.25  # light and noise; neighbours differ by more where dark
-    light = means / means.mean(axis=1, keepdims=True)
-    np.testing.assert_allclose(light, level / level.mean(axis=1, keepdims=True), rtol=0.05)
-    assert all(sorted(row.tolist()) in [k.tolist() for k in kinds] for row in made.cells[:20])
-    assert len({tuple(row) for row in made.cells[20:].tolist()}) > 15
-
-
-def test_sparse_batches_empty_cells_of_their_second_half_only():
+def test_captions_are_padded_on_the_left(words):
     rng = np.random.default_rng(0)
-    kinds = np.array([[0, 1, 2, 3], [-1, 4, -1, 5]])
-    pool = data.Pool(np.where(kinds[:, :1, None, None] < 0, 0, 90) * np.ones((2, 3, 64, 64), np.uint8), kinds)
-    dense = data.pictures(pool, 400, rng).cells
-    sparse = data.pictures(pool, 400, rng, sparse=True).cells
-    assert (dense[200:] == -1).mean() == pytest.approx(0.25, abs=0.05)
-    assert (sparse[200:] == -1).mean() == pytest.approx(0.625, abs=0.05)
-    assert all(row in kinds.tolist() for row in sparse[:200].tolist())
+    said = ["nothing", "a1 red bag", "a1 red bag , b2 blue boot"]
+    ids, mask = words.captions(said)
+    assert mask.sum(axis=1).tolist() == [2, 4, 8]
+    assert (ids[mask == 0] == words.pad).all()
+    assert ids[0, -2:].tolist() == [words.bos, words.ids["nothing"]]
+    longest = 0
+    for _ in range(100):
+        facts = trays.draw_facts(rng)
+        false = questions.false_caption(questions.caption(facts, rng), facts, rng, "add")
+        longest = max(longest, int(words.captions([questions.worded(false)])[1].sum()))
+    assert longest == data.CAPTION  # one claim more than a true one, and nothing is cut
+
+
+def painted(*kinds: list[int]) -> data.Pool:
+    """Trays whose compartments are painted by what they hold."""
+    cells = np.zeros((len(kinds), 9, 5), np.int64)
+    cells[..., 0] = kinds
+    grid = (cells[..., 0].reshape(-1, 3, 3) + 3) * 20
+    pixels = np.repeat(np.repeat(grid, SQUARE, axis=1), SQUARE, axis=2)
+    return data.Pool(np.repeat(pixels[:, None], 3, axis=1).astype(np.uint8), cells)
+
+
+POOL = painted(
+    [CARD, 0, 1, 2, EMPTY, 3, 5, EMPTY, 7],
+    [8, 9, CARD, EMPTY, 0, EMPTY, 1, 2, 3],
+    [5, 7, 8, 9, CARD, 0, 1, EMPTY, 2],
+)
+
+
+def test_batches_recombine_compartments_with_what_lies_in_them():
+    made = data.pictures(POOL, 40, np.random.default_rng(0))
+    means = made.pixels.reshape(40, 3, 3, SQUARE, 3, SQUARE).mean(axis=(1, 3, 5)).reshape(40, 9)
+    level = (made.cells[..., 0] + 3) * 20.0
+    light = means.sum(axis=1, keepdims=True) / level.sum(axis=1, keepdims=True)
+    assert 0.8 < light.min() < 0.95 < 1.05 < light.max() < 1.2
+    assert np.abs(means / light - level).max() < 8  # neighbouring kinds differ by 20
+    known = POOL.cells[..., 0].tolist()
+    assert all(kinds.tolist() in known for kinds in made.cells[:20, :, 0])
+    assert len({tuple(kinds) for kinds in made.cells[20:, :, 0].tolist()}) > 15
+    assert ((made.cells[..., 0] == CARD).sum(axis=1) == 1).all()
+
+
+def test_sparse_batches_empty_compartments_of_their_second_half_only():
+    rng = np.random.default_rng(0)
+    dense = data.pictures(POOL, 200, rng).cells[..., 0]
+    sparse = data.pictures(POOL, 200, rng, sparse=True).cells[..., 0]
+    assert (dense[100:] == EMPTY).mean() == pytest.approx(0.2 * 8 / 9, abs=0.05)
+    assert (sparse[100:] == EMPTY).mean() == pytest.approx(0.45 * 8 / 9, abs=0.08)
+    assert all(kinds in POOL.cells[..., 0].tolist() for kinds in sparse[:100].tolist())
+
+
+def test_a_rows_facts_are_those_of_its_tray():
+    facts = trays.draw_facts(np.random.default_rng(0))
+    assert data.facts(np.array(facts.cells)) == facts
+
+
+@pytest.mark.skipif(not fashion.ROOT.exists(), reason="needs the Debian package dataset-fashion-mnist")
+def test_a_pool_is_drawn_by_its_numbers_and_says_what_it_holds():
+    pixels, cells = data._render("test", range(3, 6), 1)
+    again, same = data._render("test", range(5, 6), 1)
+    assert pixels.shape == (3, 3, design.PIXELS, design.PIXELS)
+    assert np.array_equal(pixels[2], again[0])
+    assert np.array_equal(cells[2], same[0])
+    for picture, held in zip(pixels, cells, strict=True):
+        spread = picture.reshape(3, 3, SQUARE, 3, SQUARE)[:, :, 6:-6, :, 6:-6].std(axis=(0, 2, 4)).ravel()
+        assert (spread[held[:, 0] != EMPTY].min()) > spread[held[:, 0] == EMPTY].max(initial=0)
+    assert set(cells[..., 0].ravel()) <= {CARD, EMPTY, *trays.TOLD_APART}

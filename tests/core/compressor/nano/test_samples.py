@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from fwd2bot_core.compressor.nano import fashion, samples
+from fwd2bot_core.compressor.nano.trays import CELL, COLUMNS, EMPTY
 
 
 def test_an_archive_is_laid_out_by_line_and_day(tmp_path):
@@ -36,15 +37,15 @@ def test_days_hold_a_thousand_pictures_and_go_back_in_time():
     assert samples.taken(999).date() == samples.taken(0).date()
 
 
-def test_facts_say_which_cells_are_bright():
+def test_facts_say_where_something_lies():
     for index in range(20):
         with Image.open(io.BytesIO(samples.picture(index, seed=1))) as image:
-            grey = np.asarray(image.convert("L"), np.float32)
+            pixels = np.asarray(image, np.float32)
         facts = samples.facts(index, seed=1)
-        for cell in range(4):
-            top, left = 192 * (cell // 2), 192 * (cell % 2)
-            spread = grey[top + 24 : top + 168, left + 24 : left + 168].std()
-            assert (spread > 10) == (facts.cells[cell] >= 0), (index, cell, spread)
+        for cell, held in enumerate(facts.cells):
+            top, left = CELL * (cell // COLUMNS), CELL * (cell % COLUMNS)
+            spread = pixels[top + 16 : top + CELL - 16, left + 16 : left + CELL - 16].std(axis=(0, 1)).max()
+            assert (spread > 12) == (held.kind != EMPTY), (index, cell, held, spread)
 
 
 def test_sizes_are_those_of_small_inspection_photos():
