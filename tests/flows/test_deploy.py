@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tenacity
 
 from flows import engine
 from flows.prefect_server import server as prefect_server
@@ -55,6 +57,17 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             yield url
 
 
+def busy(error: BaseException) -> bool:
+    """Prefect's way of saying that its SQLite is."""
+    return isinstance(error, urllib.error.HTTPError) and error.code == 503
+
+
+@tenacity.retry(
+    retry=tenacity.retry_if_exception(busy),
+    wait=tenacity.wait_fixed(1),
+    stop=tenacity.stop_after_delay(30),
+    reraise=True,
+)
 def ask(url: str, body: Any = None, method: str | None = None) -> Any:
     data = json.dumps(body).encode() if body is not None else None
     token = base64.b64encode(AUTH.encode()).decode()
