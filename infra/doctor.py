@@ -5,10 +5,12 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from fwd2bot_core.compressor.loading import load, read_spec, self_check
 from fwd2bot_core.compressor.view import BUNDLES_OWN
 from fwd2bot_core.errors import CompressorError, Fwd2BotError, ObjectExists, StoreError
+from infra.certificate_pair import Pair, check
 from infra.executor import make_executor
 from infra.installation import Installation
 from infra.judging import questions
@@ -105,6 +107,9 @@ def _probes(house: Installation, name: str) -> str:
 
 def _cluster(house: Installation, name: str) -> str:
     execution = house.settings.execution
-    with make_executor(execution, house.worker_config(name)):
-        count = 1 if execution.executor == "inline" else execution.workers
-    return f"{count} {execution.executor} worker(s) came up and loaded compressor {house.spec(name).short}"
+    with make_executor(execution, house.worker_config(name)) as executor:
+        said = f"{executor.workers} loaded compressor {house.spec(name).short}"
+    if execution.certificates is not None:
+        until = check(Pair.of(Path(execution.certificates), "client"))
+        said += f"; our certificate holds until {until:%Y-%m-%d}"
+    return said

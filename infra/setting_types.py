@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from contextvars import ContextVar
 from datetime import datetime
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -18,6 +19,7 @@ from zoneinfo import ZoneInfo
 from pydantic import AfterValidator, StringConstraints
 
 SHIPPED_BUNDLES = ("nano", "fake")
+EXECUTORS = ("inline", "local", "local-cuda", "slurm")
 _SIZE = re.compile(r"(\d+\.?\d*|\.\d+)(e[+-]?\d+)? *([kmgtp]i?b?|b)?", re.IGNORECASE)  # as dask reads it
 _SECRET_OPTION = re.compile(r"pass(?!file)|pwd", re.IGNORECASE)
 _PASSWORD = re.compile(r"(://[^/@:]*:).+@")
@@ -98,6 +100,37 @@ def _memory(value: str) -> str:
     return value
 
 
+def _executor(value: str) -> str:
+    """A kind of workers, or a scheduler's address; unprotected Dask never leaves this machine."""
+    shown = repr(masked(value))
+    if value in EXECUTORS:
+        return value
+    parts = urlsplit(value)
+    try:
+        port = parts.port
+    except ValueError:
+        port = None
+    bare = not (parts.path or parts.query or parts.fragment or parts.username or parts.password)
+    if parts.scheme not in ("tls", "tcp") or not parts.hostname or not port or not bare:
+        raise ValueError(
+            f"{shown} is no place for batches; write {', '.join(EXECUTORS)}, or a Dask scheduler's address such as "
+            "tls://scheduler.example:8786"
+        )
+    if parts.scheme == "tcp" and not _is_this_machine(parts.hostname):
+        raise ValueError(
+            f"{shown} is another machine, and over tcp:// whoever reaches it can run any code there: make "
+            "certificates with `fwd2bot cluster certs DIR`, start the scheduler with them, and write tls://"
+        )
+    return value
+
+
+def _is_this_machine(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 CollectionName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
 Location = Annotated[str, AfterValidator(_locate)]
 LedgerUrl = Annotated[str, AfterValidator(_locate_ledger)]
@@ -105,6 +138,8 @@ Bundle = Annotated[str, AfterValidator(_locate_bundle)]
 Zone = Annotated[str, AfterValidator(_known_zone)]
 Cron = Annotated[str, AfterValidator(_cron)]
 Memory = Annotated[str, AfterValidator(_memory)]
+Executor = Annotated[str, AfterValidator(_executor)]
+Folder = Annotated[str, AfterValidator(lambda value: str(_below_base(value)))]
 PoolName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
 Block = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]+/[a-z0-9-]+$")]  # Prefect's TYPE/NAME
 Probe = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=1000)]

@@ -35,6 +35,8 @@ from infra.setting_types import (
     Bundle,
     CollectionName,
     Cron,
+    Executor,
+    Folder,
     LedgerUrl,
     Location,
     Memory,
@@ -106,11 +108,28 @@ class CompressorSettings(Section):
 class ExecutionSettings(Section):
     """Where batches run."""
 
-    executor: Literal["inline", "local"] = Field("local", description="this process, or worker processes")
-    workers: int = Field(2, ge=1, le=256, description="worker processes")
+    executor: Executor = Field(
+        "local", description="inline, local, local-cuda, slurm, or the tls:// address of a Dask scheduler"
+    )
+    workers: int = Field(
+        2, ge=1, le=256, description="worker processes; as many are expected of a scheduler, or of the GPUs here"
+    )
     torch_threads: int = Field(1, ge=0, le=512, description="threads of one forward pass; 0 = torch's own")
     fetch_threads: int = Field(4, ge=1, le=256, description="concurrent reads and decodes a worker")
     memory_limit: Memory = Field("auto", description="of a worker, such as 8GiB; 'auto' shares the machine's")
+    certificates: Folder | None = Field(
+        None, description="folder of `fwd2bot cluster certs`, for tls:// and slurm"
+    )
+    start_seconds: float = Field(300.0, gt=0, description="that workers may take to be there")
+    slurm: dict[str, Any] = Field({}, description="what dask_jobqueue.SLURMCluster takes: queue, walltime, ...")
+
+    @model_validator(mode="after")
+    def _beyond_this_machine_is_tls(self) -> Self:
+        if self.certificates is None and (self.executor == "slurm" or self.executor.startswith("tls://")):
+            raise ValueError(
+                f"executor = {self.executor!r} needs certificates, the folder that `fwd2bot cluster certs DIR` makes"
+            )
+        return self
 
 
 class LimitSettings(Section):

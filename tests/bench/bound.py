@@ -21,7 +21,7 @@ import numpy as np
 from fwd2bot_core.compressor.loading import load
 from fwd2bot_core.compressor.protocol import Compressor, Prepared, Summary
 from fwd2bot_core.tokens.shard import ShardRow, ShardWriter
-from infra.executor import ALLOCATOR
+from infra.cluster_settings import ALLOCATOR
 
 WAIT = 600.0  # seconds that a process waits for the others
 _TAKEN = datetime(2026, 11, 23, tzinfo=UTC)

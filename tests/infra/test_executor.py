@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 import infra.executor
 from fwd2bot_core.errors import BundleInvalid, ClusterError, StoreUnreachable
@@ -104,3 +105,41 @@ def test_a_compressor_that_cannot_be_loaded_is_said_before_any_batch_runs(
     config = installation.worker_config(COLLECTION)
     with pytest.raises(BundleInvalid), make_executor(ExecutionSettings(executor="inline"), config):
         raise AssertionError("it ran")
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "inline",
+        "local",
+        "local-cuda",
+        "tcp://127.0.0.1:8786",
+        "tcp://[::1]:1",
+        "tcp://localhost:1",
+        "tls://s.example:8786",
+    ],
+)
+def test_where_batches_may_run(place: str) -> None:
+    assert ExecutionSettings(executor=place, certificates="certs").executor == place
+
+
+@pytest.mark.parametrize(
+    "place", ["tcp://10.0.0.5:8786", "tcp://scheduler.example:8786", "tcp://127.0.0.1.example:1"]
+)
+def test_nothing_goes_to_another_machine_unprotected(place: str) -> None:
+    with pytest.raises(ValidationError, match=r"fwd2bot cluster certs DIR.*write tls://"):
+        ExecutionSettings(executor=place)
+
+
+@pytest.mark.parametrize(
+    "place", ["cloud", "tls://host", "tls://:1", "tls://h:99999", "http://h:1", "tls://h:1/x"]
+)
+def test_what_is_no_place(place: str) -> None:
+    with pytest.raises(ValidationError, match="is no place for batches"):
+        ExecutionSettings(executor=place, certificates="certs")
+
+
+@pytest.mark.parametrize("place", ["tls://s.example:8786", "slurm"])
+def test_beyond_this_machine_certificates_are_needed(place: str) -> None:
+    with pytest.raises(ValidationError, match="needs certificates"):
+        ExecutionSettings(executor=place)
