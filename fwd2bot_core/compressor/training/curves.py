@@ -15,8 +15,9 @@ def plot(curves: Mapping[str, Sequence[Mapping[str, float]]]) -> bytes:
         figure = Figure(figsize=(2 + 3.5 * len(curves), 2.8), layout="constrained")
         panels = figure.subplots(1, len(curves), squeeze=False)[0]
         for panel, (name, history) in zip(panels, curves.items(), strict=True):
-            for term in [key for key in history[0] if key != "step"] if history else []:
-                panel.plot([at["step"] for at in history], [at[term] for at in history], label=term, lw=1)
+            for term in dict.fromkeys(key for at in history for key in at if key != "step"):
+                known = [at for at in history if term in at]  # a term may end before the training does
+                panel.plot([at["step"] for at in known], [at[term] for at in known], label=term, lw=1)
             panel.set(title=name, xlabel="step", ylabel="loss", yscale="log" if history else "linear")
             if history:
                 panel.legend(frameon=False)

@@ -12,7 +12,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from fwd2bot_core.compressor import bundle, manifest
+from fwd2bot_core.compressor import bundle, manifest, weights
 from fwd2bot_core.compressor.probes import Probe
 from fwd2bot_core.errors import BundleInvalid, CompressorError, ExitCode
 from tests.core.compressor import models
@@ -68,6 +68,20 @@ def test_a_bundle_holds_the_network_that_was_saved(tmp_path, dtype):
         expected = source.summarise(source.visual(pixels))
         found = loaded.net.summarise(loaded.net.visual(pixels))
     assert torch.equal(expected, found)
+
+
+def test_weights_that_need_half_the_bytes_take_half_and_come_back_exactly(tmp_path):
+    method = replace(models.METHOD, merged=False)
+    source = models.net(method)
+    bundle.save_bundle(tmp_path / "whole", source, models.words(), method)
+    weights.round_to_half(source.lvlm.base)
+    bundle.save_bundle(tmp_path / "half", source, models.words(), method)
+    whole, half = ((tmp_path / name / bundle.WEIGHTS).stat().st_size for name in ("whole", "half"))
+    assert half < 0.6 * whole
+    loaded = bundle.load_bundle(tmp_path / "half").net.lvlm.base.state_dict()
+    for name, tensor in source.lvlm.base.state_dict().items():
+        assert loaded[name].dtype == torch.float32, name
+        assert torch.equal(loaded[name], tensor), name
 
 
 def test_saving_writes_the_same_bytes_again(made, tmp_path):
