@@ -112,7 +112,10 @@ class ExecutionSettings(Section):
         "local", description="inline, local, local-cuda, slurm, or the tls:// address of a Dask scheduler"
     )
     workers: int = Field(
-        2, ge=1, le=256, description="worker processes; as many are expected of a scheduler, or of the GPUs here"
+        2,
+        ge=1,
+        le=256,
+        description="worker processes; as many are expected of a scheduler, or of the GPUs here",
     )
     torch_threads: int = Field(1, ge=0, le=512, description="threads of one forward pass; 0 = torch's own")
     fetch_threads: int = Field(4, ge=1, le=256, description="concurrent reads and decodes a worker")
@@ -121,7 +124,9 @@ class ExecutionSettings(Section):
         None, description="folder of `fwd2bot cluster certs`, for tls:// and slurm"
     )
     start_seconds: float = Field(300.0, gt=0, description="that workers may take to be there")
-    slurm: dict[str, Any] = Field({}, description="what dask_jobqueue.SLURMCluster takes: queue, walltime, ...")
+    slurm: dict[str, Any] = Field(
+        {}, description="what dask_jobqueue.SLURMCluster takes: queue, walltime, ..."
+    )
 
     @model_validator(mode="after")
     def _beyond_this_machine_is_tls(self) -> Self:
