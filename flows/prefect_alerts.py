@@ -29,6 +29,7 @@ from infra.tables import RunState
 SILENT_SECONDS = 300
 _RUN = "prefect.flow-run."
 _ENDS_BADLY = ("Failed", "Crashed", "TimedOut", str(RunState.PARTLY_FAILED).replace("_", " ").title())
+_ENDS = ("Completed", "Cancelled", *_ENDS_BADLY)
 
 
 def automations(settings: Settings, action: Any) -> list[AutomationCore]:
@@ -41,7 +42,9 @@ def automations(settings: Settings, action: Any) -> list[AutomationCore]:
         AutomationCore(
             name="fwd2bot: a night fell silent",
             description="The process of a night is gone: the run ends as Crashed, and the next one may start.",
-            trigger=_trigger({"heartbeat"}, {"*"}, Posture.Proactive, timedelta(seconds=SILENT_SECONDS)),
+            trigger=_trigger(
+                {"heartbeat"}, {"heartbeat", *_ENDS}, Posture.Proactive, timedelta(seconds=SILENT_SECONDS)
+            ),
             actions=[dead],
         ),
         AutomationCore(
