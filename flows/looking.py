@@ -90,7 +90,7 @@ def show(image: str, *, collection: str | None = None, common: Common = DEFAULTS
 def ask(image: str, question: str, *, collection: str | None = None, common: Common = DEFAULTS) -> int:
     """Answer a question about an image from its stored tokens; the original is not touched.
 
-    Example: fwd2bot ask line-1/2026-11-23/tray-000007.jpg "what is in the top left ?"
+    Example: fwd2bot ask line-1/2026-11-23/tray-000007.jpg "what is in b2?"
     """
     from flows.render import show_answer
     from infra import archive

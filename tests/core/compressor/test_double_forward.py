@@ -91,9 +91,9 @@ def test_pooled_vectors_have_length_one_and_float32(net):
 
 
 def test_text_before_the_image_goes_before_it_in_both_passes():
-    method = replace(models.METHOD, question_template="tray :<image>{question}")
+    method = replace(models.METHOD, question_template="the lot :<image>{question}")
     net = DoubleForward(models.llava(), method, script(models.words(), method))
-    ids = [1, *models.words().encode("tray :").ids]
+    ids = [1, *models.words().encode("the lot :").ids]
     assert net.before.tolist() == ids
     image = torch.zeros(1, 3, 16)
     with torch.no_grad():

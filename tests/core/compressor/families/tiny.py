@@ -13,7 +13,7 @@ from tokenizers import Regex, Tokenizer, models, pre_tokenizers, processors
 
 from fwd2bot_core.compressor.nano import questions
 
-WORDS = sorted(set(questions.words()))
+WORDS = sorted({*questions.words(), "summarize", "colour", "shape", ".", "?"})
 SPECIAL = {
     "all": ["<pad>", "<bos>", "<eos>", "<unk>", "<image>", "\n", "\n\n", "user", "assistant"],
     "qwen": [
@@ -33,7 +33,7 @@ SPECIAL = {
     "internvl": ["<img>", "</img>", "<IMG_CONTEXT>"],
 }
 MARKS = [token for tokens in SPECIAL.values() for token in tokens]
-SIZE = len(MARKS) + len(WORDS) + 3
+SIZE = len(MARKS) + len(WORDS)
 CHAT = (
     "{% for m in messages %}user {% for c in m['content'] %}"
     "{% if c['type'] == 'image' %}IMAGE{% else %}{{ c['text'] }}{% endif %}{% endfor %}{% endfor %} assistant"
@@ -46,8 +46,7 @@ def id_of(token: str) -> int:
 
 def tokenizer(*, opens: bool) -> Tokenizer:
     """One token a word; every family's marks in one vocabulary. ``opens``: texts begin with <bos>."""
-    more = [word for word in ("summarize", "colour", "shape") if word not in WORDS]
-    vocabulary = {token: i for i, token in enumerate([*MARKS, *WORDS, *more])}
+    vocabulary = {token: i for i, token in enumerate([*MARKS, *WORDS])}
     made = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
     made.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.Split(Regex(r"[.,?!]"), "isolated"), pre_tokenizers.WhitespaceSplit()]
