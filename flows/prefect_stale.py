@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import (
@@ -17,7 +18,7 @@ from prefect.client.schemas.filters import (
     FlowRunFilterState,
     FlowRunFilterStateType,
 )
-from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.client.schemas.responses import DeploymentResponse, SetStateStatus
 from prefect.states import Crashed
 
@@ -73,6 +74,6 @@ def _alive(run: FlowRun, worker: str | None, minutes: float) -> str | None:
 
 def _crash(client: SyncPrefectClient, run: FlowRun) -> str | None:
     """Not by force: a run that ended meanwhile keeps its end."""
-    crashed = Crashed(message="closed by fwd2bot deploy: no process works on its collection")
+    crashed: State[Any] = Crashed(message="closed by fwd2bot deploy: no process works on its collection")
     result = client.set_flow_run_state(run.id, crashed)
     return None if result.status == SetStateStatus.ACCEPT else "it ended by itself just now"

@@ -44,7 +44,8 @@ def write_dask_settings(folder: Path) -> Path:
     import dask
     import yaml
 
-    with dask.config.set(EVERYWHERE | {"distributed.comm.require-encryption": True}, config=(tree := {})):
+    tree: dict[str, Any] = {}
+    with dask.config.set(EVERYWHERE | {"distributed.comm.require-encryption": True}, config=tree):
         file = folder / DASK_SETTINGS
         file.write_text(_HEAD + yaml.safe_dump(tree))
     return file

@@ -107,7 +107,9 @@ def shaded(pixels: npt.NDArray[np.uint8], rng: np.random.Generator) -> npt.NDArr
     """The same pictures [B, 3, H, W] a little lighter or darker, with more or less noise."""
     drawn = pixels.astype(np.float32)
     drawn *= rng.uniform(0.85, 1.15, (len(pixels), 1, 1, 1)).astype(np.float32)
-    noise = rng.standard_normal(pixels[0].shape, np.float32)  # one sheet for all: drawing it is most of the time
+    noise = rng.standard_normal(
+        pixels[0].shape, np.float32
+    )  # one sheet for all: drawing it is most of the time
     drawn += noise * rng.uniform(0, 4, (len(pixels), 1, 1, 1)).astype(np.float32)
     return drawn.clip(0, 255).astype(np.uint8)
 
@@ -130,9 +132,7 @@ class Words:
                 self._known[text] = found
         return found
 
-    def packed(
-        self, asked: Sequence[Sequence[tuple[str, str]]]
-    ) -> tuple[Ids, Ids, npt.NDArray[np.float32]]:
+    def packed(self, asked: Sequence[Sequence[tuple[str, str]]]) -> tuple[Ids, Ids, npt.NDArray[np.float32]]:
         """Ids, labels and weights [B, PACKED] of up to eight questions with answers about each image.
 
         The weights of one answer sum to one: a question counts the same however long its answer is.

@@ -43,7 +43,9 @@ def tokenizer() -> Tokenizer:
     words = dict.fromkeys([*SPECIAL, *questions.words(), *sorted({*easy_vqa.WORDS, *easy_vqa.ANSWERS})])
     vocabulary = {word: i for i, word in enumerate(words)}
     made = Tokenizer(models.WordPiece(vocabulary, unk_token="<unk>"))  # noqa: S106 - a token, no password
-    made.normalizer = normalizers.Sequence([normalizers.Lowercase(), normalizers.Replace(Regex(r"[.?!]"), " ")])
+    made.normalizer = normalizers.Sequence(
+        [normalizers.Lowercase(), normalizers.Replace(Regex(r"[.?!]"), " ")]
+    )
     made.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.Split(Regex(r","), "isolated"), pre_tokenizers.WhitespaceSplit()]
     )

@@ -21,8 +21,21 @@ from fwd2bot_core.errors import UsageError
 SHAPES = ("rectangle", "circle", "triangle")
 COLORS = ("red", "green", "blue", "yellow", "teal", "brown", "black", "gray")
 ANSWERS = ("yes", "no", *SHAPES, *COLORS)
-WORDS = tuple(
-    "a color contain does image in is not of present shape the there what".split()
+WORDS = (
+    "a",
+    "color",
+    "contain",
+    "does",
+    "image",
+    "in",
+    "is",
+    "not",
+    "of",
+    "present",
+    "shape",
+    "the",
+    "there",
+    "what",
 )
 
 

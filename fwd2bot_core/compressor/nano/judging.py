@@ -51,7 +51,7 @@ class Judge:
     def texts(self, said: Sequence[str], k: int) -> Floats:
         """The vectors [N, d] of texts, made of ``k`` summary tokens as are the pictures they are held against."""
         ids, mask = (torch.from_numpy(found) for found in self.words.captions(said))
-        pairs = zip(ids.split(BATCH), mask.split(BATCH), strict=True)
+        pairs = zip(torch.split(ids, BATCH), torch.split(mask, BATCH), strict=True)
         return _joined(pool(self.net.summarise_text(i, m, k)) for i, m in pairs)
 
     def marks(self, stage: Stage, image: Floats, asked: Sequence[Pairs]) -> Marks:
@@ -80,7 +80,7 @@ class Judge:
             wrong = torch.zeros_like(wanted)
             scores = self.net.lvlm.logits(states[:, -data.PACKED :][wanted])
             wrong[wanted] = scores.argmax(-1) != labels[wanted]
-            right = ~wrong.unflatten(1, (each, data.BLOCK)).any(-1)
+            right = ~wrong.reshape(len(wrong), each, data.BLOCK).any(-1)
             for row, pairs, said in zip(rows, some, right.tolist(), strict=True):
                 found[row] += said[: len(pairs)]
         return found

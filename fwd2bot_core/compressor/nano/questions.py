@@ -6,7 +6,7 @@ pictures or models.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -58,9 +58,12 @@ class Claim(NamedTuple):
 
 
 Caption = tuple[Claim, ...]
+About = Callable[[Facts, np.random.Generator, int, Sequence[int]], tuple[list[str], str]]  # words and answer
 
 
-def ask(kind: str, facts: Facts, rng: np.random.Generator, kinds: Sequence[int] = range(len(KINDS))) -> Question:
+def ask(
+    kind: str, facts: Facts, rng: np.random.Generator, kinds: Sequence[int] = range(len(KINDS))
+) -> Question:
     """One question of that kind about a tray, in a phrasing drawn from ``rng``; it names none but ``kinds``.
 
     In a tray without items, one about an item becomes one of the kind ``cell``.
@@ -82,7 +85,7 @@ def _cell(facts: Facts, rng: np.random.Generator, *_: object) -> tuple[list[str]
     return [CELLS[cell]], facts.cells[cell].name
 
 
-def _of_item(what: str, names: Sequence[str]):  # type: ignore[no-untyped-def]
+def _of_item(what: str, names: Sequence[str]) -> About:
     def about(facts: Facts, rng: np.random.Generator, *_: object) -> tuple[list[str], str]:
         cell = _pick(rng, facts.items)
         return [CELLS[cell]], names[getattr(facts.cells[cell], what)]
@@ -143,7 +146,7 @@ def _place(facts: Facts, rng: np.random.Generator, _: int, kinds: Sequence[int])
     return [KINDS[kind]], CELLS[facts.places(kind)[0]] if facts.places(kind) else "nowhere"
 
 
-_ABOUT = {
+_ABOUT: dict[str, About] = {
     "cell": _cell,
     "color": _of_item("color", COLORS),
     "size": _of_item("size", SIZES),

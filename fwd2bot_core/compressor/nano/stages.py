@@ -85,7 +85,7 @@ def tower(bench: Bench, size: int) -> tuple[Learnt, Terms]:
         at_cells = fact_losses(facts(_cell_means(trays_seen)), batch.cells)
         return {
             **{f"cell.{name}": value for name, value in at_cells.items() if name != "place"},
-            "tokens": sum(at_tokens.values()) * 0.25,
+            "tokens": torch.stack(list(at_tokens.values())).sum() * 0.25,
             "easy": _shape_loss(shape(easy_seen), batch.easy),
         }
 
@@ -99,7 +99,7 @@ def fact_losses(scores: torch.Tensor, cells: data.Ids) -> dict[str, torch.Tensor
     held = torch.from_numpy(cells).flatten(0, 1)
     kind = held[:, 0]
     item, card = kind >= 0, kind == trays.CARD
-    parts = dict(zip(FACTS, scores.flatten(0, 1).split(list(FACTS.values()), -1), strict=True))
+    parts = dict(zip(FACTS, torch.split(scores.flatten(0, 1), list(FACTS.values()), -1), strict=True))
     grid = _cell_of_token() if cells.shape[1] == design.VISUAL else np.arange(len(trays.CELLS))
     found = {
         "kind": F.cross_entropy(parts["kind"], kind + 2),
@@ -121,7 +121,7 @@ def _cell_of_token() -> data.Ids:
 
 def _cell_means(seen: torch.Tensor) -> torch.Tensor:
     """The mean of each compartment's tokens [B, 9, width] of [B, 144, width]."""
-    grid = seen.unflatten(1, (trays.ROWS, PER_CELL, trays.COLUMNS, PER_CELL))
+    grid = seen.reshape(len(seen), trays.ROWS, PER_CELL, trays.COLUMNS, PER_CELL, -1)
     return grid.mean((2, 4)).flatten(1, 2)
 
 
@@ -129,7 +129,7 @@ def _shape_loss(scores: torch.Tensor, asked: Sequence[Sequence[tuple[str, str]]]
     """Against the answers that name the picture's shape and colour, which nearly all pictures have; [B, 3 + 8]."""
     said = [{answer for _, answer in pairs} for pairs in asked]
     found = scores.new_zeros(())
-    for names, part in zip((easy_vqa.SHAPES, easy_vqa.COLORS), scores.split([3, 8], -1), strict=True):
+    for names, part in zip((easy_vqa.SHAPES, easy_vqa.COLORS), torch.split(scores, [3, 8], -1), strict=True):
         named = [[i for i, name in enumerate(names) if name in answers] for answers in said]
         rows = [row for row, one in enumerate(named) if len(one) == 1]
         if rows:
@@ -162,7 +162,7 @@ def base(bench: Bench, size: int) -> tuple[Learnt, Terms]:
         none = near.new_zeros(*near.shape[:2], 1)
         every = torch.cat([scores.get(name, none.expand(-1, -1, n)) for name, n in FACTS.items()], -1)
         named = fact_losses(every, batch.cells[:, _cell_of_token()])
-        return {**said, "named": sum(named[name] for name in ids) * 0.25}
+        return {**said, "named": torch.stack([named[name] for name in ids]).sum() * 0.25}
 
     frozen = {id(p) for p in net.lvlm.base.model.vision_tower.parameters()}
     return {n: p for n, p in net.lvlm.base.named_parameters() if id(p) not in frozen}, terms
@@ -191,7 +191,9 @@ def adapters(bench: Bench, size: int, *, contrast: float = 1.0, answer: float = 
                 visual = net.visual(batch.pixels)
             tokens = net.summarise(visual, k)
             found = answer_losses(bench, Stage.ANSWER, tokens, batch, heads[k])
-            told_apart = contrast_loss(bench, tokens[: len(batch.held)], batch, torch.exp(-heat).clamp_min(0.02))
+            told_apart = contrast_loss(
+                bench, tokens[: len(batch.held)], batch, torch.exp(-heat).clamp_min(0.02)
+            )
         weighted = {name: value * answer for name, value in found.items()}
         lead = max(0.0, 1 - step / LEAD) if k == max(SHARES) else 0.0
         if lead:

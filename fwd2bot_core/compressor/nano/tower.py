@@ -17,7 +17,7 @@ MODEL_TYPE = "fwd2bot-nano-tower"
 
 
 class NanoTowerConfig(PretrainedConfig):  # type: ignore[misc]
-    """Widths of the three strided convolutions and the residual blocks after each; the last width is a visual token's."""
+    """Widths of the strided convolutions and the residual blocks after each; the last width is a visual token's."""
 
     model_type = MODEL_TYPE
     widths: tuple[int, ...] = (32, 64, 128)

@@ -16,7 +16,16 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 KINDS = ("t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "boot")
-TOLD_APART = (0, 1, 2, 3, 5, 7, 8, 9)  # coats and shirts are taken for other things at this size, by people too
+TOLD_APART = (
+    0,
+    1,
+    2,
+    3,
+    5,
+    7,
+    8,
+    9,
+)  # coats and shirts are taken for other things at this size, by people too
 COLORS = ("red", "green", "blue", "yellow", "purple", "cyan", "orange", "white")
 SIZES = ("small", "big")
 POSES = ("upright", "turned")
@@ -33,8 +42,16 @@ RIM = 5  # pixels of tray between the picture's or compartment's edge and its fo
 EXTENT = (84, 112)  # pixels across, by size
 NOISE_SIDE = 512
 TINTS = np.array(
-    [(235, 60, 55), (60, 205, 75), (70, 95, 250), (240, 225, 50), (175, 60, 215), (60, 215, 225), (250, 150, 40)]
-    + [(245, 245, 245)],
+    [
+        (235, 60, 55),
+        (60, 205, 75),
+        (70, 95, 250),
+        (240, 225, 50),
+        (175, 60, 215),
+        (60, 215, 225),
+        (250, 150, 40),
+        (245, 245, 245),
+    ],
     np.float32,
 )
 

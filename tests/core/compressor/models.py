@@ -19,7 +19,9 @@ from fwd2bot_core.compressor.fwd2bot import Fwd2BotCompressor
 from fwd2bot_core.compressor.method import Method
 from fwd2bot_core.compressor.nano import design
 
-METHOD = replace(design.METHOD, name="tiny", k=3, rank=2, alpha=4.0, size=(32, 32), trained_k=(), max_new_tokens=6)
+METHOD = replace(
+    design.METHOD, name="tiny", k=3, rank=2, alpha=4.0, size=(32, 32), trained_k=(), max_new_tokens=6
+)
 
 
 def llava(seed: int = 0) -> LlavaForConditionalGeneration:
