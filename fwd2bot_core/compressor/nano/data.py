@@ -35,7 +35,7 @@ ASKED: tuple[tuple[str, ...], ...] = (
 )
 BLOCK = 12  # ids that a question, its answer and the end may take
 PACKED = len(ASKED) * BLOCK
-CAPTION = 1 + 4 * (questions.CLAIMS + 1)  # ids of a caption, with its opening id
+CAPTION = 4 * (questions.CLAIMS + 1)  # ids of a caption with one claim more, and of its opening
 ALL_KINDS = 0.2  # of the trays hold coats and shirts, too, which are never asked for
 Ids = npt.NDArray[np.int64]
 

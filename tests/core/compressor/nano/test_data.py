@@ -107,7 +107,7 @@ def painted(*kinds: list[int]) -> data.Pool:
     """Trays whose compartments are painted by what they hold."""
     cells = np.zeros((len(kinds), 9, 5), np.int64)
     cells[..., 0] = kinds
-    grid = (cells[..., 0].reshape(-1, 3, 3) + 3) * 20
+    grid = (cells[..., 0].reshape(-1, 3, 3) + 3) * 16
     pixels = np.repeat(np.repeat(grid, SQUARE, axis=1), SQUARE, axis=2)
     return data.Pool(np.repeat(pixels[:, None], 3, axis=1).astype(np.uint8), cells)
 
@@ -122,10 +122,10 @@ POOL = painted(
 def test_batches_recombine_compartments_with_what_lies_in_them():
     made = data.pictures(POOL, 40, np.random.default_rng(0))
     means = made.pixels.reshape(40, 3, 3, SQUARE, 3, SQUARE).mean(axis=(1, 3, 5)).reshape(40, 9)
-    level = (made.cells[..., 0] + 3) * 20.0
+    level = (made.cells[..., 0] + 3) * 16.0
     light = means.sum(axis=1, keepdims=True) / level.sum(axis=1, keepdims=True)
     assert 0.8 < light.min() < 0.95 < 1.05 < light.max() < 1.2
-    assert np.abs(means / light - level).max() < 8  # neighbouring kinds differ by 20
+    assert np.abs(means / light - level).max() < 8  # neighbouring kinds differ by 16
     known = POOL.cells[..., 0].tolist()
     assert all(kinds.tolist() in known for kinds in made.cells[:20, :, 0])
     assert len({tuple(kinds) for kinds in made.cells[20:, :, 0].tolist()}) > 15
