@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
@@ -71,9 +72,17 @@ class NanoTower(PreTrainedModel):  # type: ignore[misc]
 
     def forward(self, pixel_values: torch.Tensor, **_: Any) -> BaseModelOutputWithPooling:
         grid = self.body(pixel_values).permute(0, 2, 3, 1)  # [B, 12, 12, width]
-        placed = self.norm(grid) + self.rows[:, None] + self.columns
+        rows, columns = _spread(self.rows, grid.shape[1]), _spread(self.columns, grid.shape[2])
+        placed = self.norm(grid) + rows[:, None] + columns
         tokens = placed.flatten(1, 2)  # [B, 144, width]
         return BaseModelOutputWithPooling(last_hidden_state=tokens, hidden_states=(tokens,))
+
+
+def _spread(names: torch.Tensor, count: int) -> torch.Tensor:
+    """Names [count, width] of as many rows or columns as a picture of another size has."""
+    if len(names) == count:
+        return names
+    return F.interpolate(names.T[None], size=count, mode="linear")[0].T
 
 
 AutoConfig.register(MODEL_TYPE, NanoTowerConfig, exist_ok=True)

@@ -174,8 +174,12 @@ def test_a_life(tmp_path, family):
     assert found.pooled.tobytes() == expected.pooled.tobytes()
     assert np.isfinite(found.tokens).all()
     asked = "How many items?"
-    assert loaded.answer(found.tokens[0], asked) == source.answer(expected.tokens[0], asked)
-    assert loaded.embed_text("bag").tobytes() == source.embed_text("bag").tobytes()
+    said, wanted = loaded.answer(found.tokens[0], asked), source.answer(expected.tokens[0], asked)
+    assert said.text == wanted.text
+    assert said.confidence == pytest.approx(
+        wanted.confidence, rel=1e-5
+    )  # a processor may add in another order
+    np.testing.assert_allclose(loaded.embed_text("bag"), source.embed_text("bag"), atol=1e-6)
 
 
 @every_family

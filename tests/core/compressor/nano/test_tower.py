@@ -19,7 +19,8 @@ def test_each_square_of_eight_pixels_is_a_token_in_reading_order():
     with torch.inference_mode():
         seen = made(pixels).last_hidden_state
         grid = made.body(pixels)  # strided convolutions keep the order of rows and columns
-        assert seen.shape == (1, 16, 16) and grid.shape == (1, 16, 4, 4)
+        assert seen.shape == (1, 16, 16)
+        assert grid.shape == (1, 16, 4, 4)
         for square in (0, 6, 9, 15):
             row, column = divmod(square, 4)
             expected = made.norm(grid[0, :, row, column]) + made.rows[row] + made.columns[column]

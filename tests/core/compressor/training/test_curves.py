@@ -6,9 +6,8 @@ from fwd2bot_core.compressor.training import curves
 def test_a_term_that_ends_before_the_training_is_drawn_as_far_as_it_goes():
     history = [{"step": 50, "answers": 2.0, "lead": 1.0}, {"step": 100, "answers": 1.0}]
     drawn = curves.plot({"adapters": history}).decode()
-    assert drawn.count('<g id="line2d_') == curves.plot({"adapters": history[:1]}).decode().count(
-        '<g id="line2d_'
-    )
+    assert "<!-- lead -->" in drawn
+    assert "<!-- answers -->" in drawn
     assert curves.plot({"adapters": history}) == drawn.encode()
 
 
