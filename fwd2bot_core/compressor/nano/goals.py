@@ -106,7 +106,8 @@ def _codec(figures: Figures) -> tuple[str, bool | None]:
 
 def _stored(figures: Figures) -> tuple[str, bool | None]:
     one = figures["stored"]
-    times = ", ".join(f"{name}: {times:,.0f} times" for name, times in one["times_smaller"].items())
+    smallest_first = sorted(one["times_smaller"].items(), key=lambda pair: float(pair[1]))
+    times = ", ".join(f"{name}: {times:,.0f} times" for name, times in smallest_first)
     return f"{one['bytes']:,} bytes; {times}", min(one["times_smaller"].values()) > 1
 
 
