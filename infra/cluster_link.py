@@ -31,7 +31,7 @@ def security_of(folder: Path, *, named: bool = True) -> Any:
     class NamedSecurity(Security):  # type: ignore[misc]
         """Dask accepts whatever its authority signed; our client also wants the name that it asked for."""
 
-        __slots__ = ()
+        __slots__ = Security.__slots__  # where Dask looks its settings up
 
         def get_connection_args(self, role: str) -> dict[str, Any]:
             found: dict[str, Any] = super().get_connection_args(role)

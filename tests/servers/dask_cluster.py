@@ -8,6 +8,7 @@ import shlex
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -38,6 +39,7 @@ def tls_cluster(folder: Path) -> Iterator[TlsCluster]:
             running.enter_context(_started(commands[name], port, folder, name))
             for name in ("scheduler", "worker")
         )
+        _await(port, scheduler, folder / "scheduler.log")
         yield TlsCluster(f"tls://127.0.0.1:{port}", certificates, scheduler, worker)
 
 
@@ -63,6 +65,19 @@ def _started(command: str, port: int, folder: Path, name: str) -> Iterator[subpr
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+
+def _await(port: int, process: subprocess.Popen[bytes], log: Path, seconds: float = 60) -> None:
+    """Until something listens there."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=5).close()
+            return
+        except OSError:
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < deadline, log.read_text()
+            time.sleep(0.2)
 
 
 def free_port() -> int:
