@@ -5,25 +5,21 @@ As in ``test_prefect_night`` the commands are processes of their own and the ser
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 import signal
 import subprocess
 import sys
 import threading
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
-import tenacity
 
 from flows import engine
 from flows.prefect_server import server as prefect_server
@@ -33,6 +29,8 @@ from infra.settings import Settings
 from infra.tables import summaries
 from tasks.runs import begin
 from tests.houses import COLLECTION, fwd2bot, write_settings
+from tests.servers import prefect
+from tests.servers.prefect import until
 
 pytestmark = [pytest.mark.prefect, pytest.mark.slow]
 
@@ -59,34 +57,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             yield url
 
 
-def busy(error: BaseException) -> bool:
-    """Prefect's way of saying that its SQLite is."""
-    return isinstance(error, urllib.error.HTTPError) and error.code == 503
-
-
-@tenacity.retry(
-    retry=tenacity.retry_if_exception(busy),
-    wait=tenacity.wait_fixed(1),
-    stop=tenacity.stop_after_delay(30),
-    reraise=True,
-)
-def ask(url: str, body: Any = None, method: str | None = None) -> Any:
-    data = json.dumps(body).encode() if body is not None else None
-    token = base64.b64encode(AUTH.encode()).decode()
-    headers = {"Content-Type": "application/json", "Authorization": f"Basic {token}"}
-    with urllib.request.urlopen(
-        urllib.request.Request(url, data, headers, method=method), timeout=30
-    ) as answer:
-        said = answer.read()
-    return json.loads(said) if said else None
-
-
-def until(seen: Callable[[], Any], seconds: float = 120) -> Any:
-    deadline = time.monotonic() + seconds
-    while not (found := seen()):
-        assert time.monotonic() < deadline, "it did not come"
-        time.sleep(0.3)
-    return found
+ask = partial(prefect.ask, auth=AUTH)
 
 
 def deployments(server: str) -> dict[str, Any]:

@@ -11,16 +11,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
-import tenacity
 
 from flows import engine
 from flows.prefect_server import server as prefect_server
@@ -29,6 +25,7 @@ from infra.settings import Settings
 from infra.tables import runs
 from tasks.runs import begin
 from tests.houses import COLLECTION, command, compressed_once, fwd2bot
+from tests.servers.prefect import ask, until
 from tests.tasks.steps import rows
 
 pytestmark = [pytest.mark.prefect, pytest.mark.slow]
@@ -52,24 +49,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         engine.prepare_environment(settings)
         with prefect_server(every_service=True) as url:
             yield url
-
-
-def busy(error: BaseException) -> bool:
-    """Prefect's way of saying that its SQLite is."""
-    return isinstance(error, urllib.error.HTTPError) and error.code == 503
-
-
-@tenacity.retry(
-    retry=tenacity.retry_if_exception(busy),
-    wait=tenacity.wait_fixed(1),
-    stop=tenacity.stop_after_delay(30),
-    reraise=True,
-)
-def ask(url: str, body: dict[str, Any] | None = None) -> Any:
-    data = json.dumps(body).encode() if body is not None else None
-    request = urllib.request.Request(url, data, {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=30) as answer:
-        return json.load(answer)
 
 
 def last_run(server: str) -> Any:
@@ -135,15 +114,6 @@ def test_a_night_beside_another_is_refused_by_our_own_lease(
     run = last_run(server)
     assert run["state_type"] == "FAILED"
     assert "is working on collection:" in run["state"]["message"]
-
-
-def until(seen: Callable[[], Any], seconds: float = 120) -> Any:
-    """What ``seen`` returns as soon as that is true."""
-    deadline = time.monotonic() + seconds
-    while not (found := seen()):
-        assert time.monotonic() < deadline, "it did not come"
-        time.sleep(0.2)
-    return found
 
 
 def gone(pid: int) -> bool:

@@ -168,7 +168,7 @@ def base(bench: Bench, size: int) -> tuple[Learnt, Terms]:
     return {n: p for n, p in net.lvlm.base.named_parameters() if id(p) not in frozen}, terms
 
 
-def adapters(bench: Bench, size: int, *, contrast: float = 1.0, answer: float = 1.0) -> tuple[Learnt, Terms]:
+def adapters(bench: Bench, size: int) -> tuple[Learnt, Terms]:
     """Everything frozen; pairs and summary tokens learn both passes, in one graph, with both losses.
 
     From nothing, pass 1 writes what pass 2 cannot read yet, and neither learns. So the summary tokens begin as the
@@ -194,12 +194,11 @@ def adapters(bench: Bench, size: int, *, contrast: float = 1.0, answer: float = 
             told_apart = contrast_loss(
                 bench, tokens[: len(batch.held)], batch, torch.exp(-heat).clamp_min(0.02)
             )
-        weighted = {name: value * answer for name, value in found.items()}
         lead = max(0.0, 1 - step / LEAD) if k == max(SHARES) else 0.0
         if lead:
             apart = 1 - F.cosine_similarity(tokens.float(), _cell_means(visual).float(), dim=-1)
-            weighted["lead"] = apart.mean() * lead
-        return {**weighted, "contrast": told_apart * contrast}
+            found["lead"] = apart.mean() * lead
+        return {**found, "contrast": told_apart}
 
     return net.own_parameters() | {"heat": heat}, terms
 
