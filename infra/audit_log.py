@@ -10,38 +10,74 @@ from __future__ import annotations
 
 import getpass
 import secrets
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import sqlalchemy as sa
 
 from fwd2bot_core.audit.canonical import commitment
 from fwd2bot_core.audit.events import Actor, Event
-from fwd2bot_core.audit.merkle import leaf_hash
-from infra.tables import audit_events, audit_head, audit_values
+from fwd2bot_core.audit.merkle import Frontier, leaf_hash, root
+from infra.tables import audit_events, audit_head, audit_nodes, audit_values
+
+NODE = 256  # leaves under a node of level 1, and nodes under one of the next level
 
 
 def append(connection: sa.Connection, event: Event) -> int:
     """Store one event as the next of the log; returns its number, counted from 0."""
-    size = hold(connection)
-    body = event.body(size)
-    connection.execute(
-        audit_events.insert().values(
-            seq=size,
-            event_id=str(event.event_id),
-            type=event.type,
-            occurred_at=event.occurred_at,
-            run_id=event.run_id,
-            body=body,
-            leaf=leaf_hash(body),
+    return append_all(connection, [event])
+
+
+def append_all(connection: sa.Connection, events: Sequence[Event]) -> int:
+    """Store events in their order, at least one, as the next of the log; returns the first one's number."""
+    frontier = _hold(connection)
+    first = frontier.size
+    rows = []
+    for seq, event in enumerate(events, first):
+        body = event.body(seq)
+        leaf = leaf_hash(body)
+        frontier.append(leaf)
+        rows.append(
+            {
+                "seq": seq,
+                "event_id": str(event.event_id),
+                "type": event.type,
+                "occurred_at": event.occurred_at,
+                "run_id": event.run_id,
+                "body": body,
+                "leaf": leaf,
+            }
         )
-    )
-    connection.execute(audit_head.update().values(size=size + 1))
-    return size
+    connection.execute(audit_events.insert(), rows)
+    connection.execute(audit_head.update().values(size=frontier.size, frontier=frontier.dump()))
+    _write_nodes(connection, first, frontier.size)
+    return first
 
 
 def hold(connection: sa.Connection) -> int:
     """Keep every other writer of the log waiting until this transaction ends; the log's size."""
-    return int(connection.execute(sa.select(audit_head.c.size).with_for_update()).scalar_one())
+    return _hold(connection).size
+
+
+def _hold(connection: sa.Connection) -> Frontier:
+    head = connection.execute(sa.select(audit_head.c.size, audit_head.c.frontier).with_for_update()).one()
+    return Frontier.load(int(head.size), head.frontier)
+
+
+def _write_nodes(connection: sa.Connection, before: int, after: int) -> None:
+    """The nodes that the leaves from ``before`` to ``after`` completed, so that a proof reads few rows."""
+    level = 1
+    below = sa.select(audit_events.c.leaf.label("hash")).order_by(audit_events.c.seq)
+    place: sa.ColumnElement[int] = audit_events.c.seq
+    while (first := before // NODE) < (last := after // NODE):
+        for number in range(first, last):
+            children = below.where(place >= number * NODE, place < (number + 1) * NODE)
+            hashed = root(connection.execute(children).scalars())
+            connection.execute(audit_nodes.insert().values(level=level, number=number, hash=hashed))
+        before, after = first, last
+        level += 1
+        place = audit_nodes.c.number
+        below = sa.select(audit_nodes.c.hash).where(audit_nodes.c.level == level - 1).order_by(place)
 
 
 def reference(connection: sa.Connection, kind: str, value: str) -> str:

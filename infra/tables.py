@@ -8,6 +8,9 @@
     label_checks                                             answers from tokens against a person's labels
     leases                                                   which run may commit
     audit_head, audit_events, audit_segments, audit_values   what happened, to be proven
+    audit_nodes                                              the upper part of the log's Merkle tree
+    audit_checkpoints 1--* audit_anchors; audit_keys         what was signed, where that is kept outside, by which key
+    audit_states                                             nightly lists of every object version and its facts
     installation                                             which archive belongs to this ledger
 
 ``UNIQUE(object_version, compressor)`` in ``work`` and ``summaries`` picks the winner when two runs meet.
@@ -117,6 +120,9 @@ object_versions = sa.Table(
     sa.Column("content_sha256", sa.ForeignKey("contents.sha256")),  # known once a worker has read it
     sa.Column("first_seen_at", UtcDateTime, nullable=False),
     sa.Column("superseded_at", UtcDateTime),  # when a listing showed another version under this key
+    sa.Column(
+        "facts", sa.Integer, nullable=False, server_default="0"
+    ),  # about it in the audit trail, numbered
     sa.UniqueConstraint("collection_id", "key", "identity"),
     sa.Index(None, "collection_id", "id"),  # the plan walks a collection in the order of discovery
     sa.Index(None, "content_sha256"),
@@ -299,6 +305,8 @@ audit_head = sa.Table(
     metadata,
     sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("size", sa.BigInteger, nullable=False),
+    # ``merkle.Frontier``: 32 bytes a perfect subtree
+    sa.Column("frontier", sa.LargeBinary, nullable=False, server_default=sa.text("''")),
     sa.CheckConstraint("id = 1", name="single_row"),
 )
 
@@ -334,4 +342,59 @@ audit_values = sa.Table(
     sa.Column("salt", sa.LargeBinary(16), nullable=False),
     sa.Column("value", sa.Text, nullable=False),  # erasing salt and value erases the person from the log
     sa.UniqueConstraint("kind", "value"),
+)
+
+audit_nodes = sa.Table(
+    "audit_nodes",
+    metadata,
+    sa.Column(
+        "level", sa.SmallInteger, primary_key=True, autoincrement=False
+    ),  # over 256 ** level leaves, from 1
+    sa.Column("number", sa.BigInteger, primary_key=True, autoincrement=False),  # from the left, from 0
+    sa.Column("hash", sa.LargeBinary(32), nullable=False),
+)
+
+audit_keys = sa.Table(
+    "audit_keys",
+    metadata,
+    sa.Column("id", sa.String(8), primary_key=True),  # the key's id in signed notes, hex
+    sa.Column(
+        "vkey", sa.Text, nullable=False, unique=True
+    ),  # name+id+public key, as C2SP signed notes write it
+    sa.Column("since", sa.BigInteger, nullable=False),  # the number of the event that introduced it
+    sa.Column("until", sa.BigInteger),  # the number of the event that retired it
+)
+
+audit_checkpoints = sa.Table(
+    "audit_checkpoints",
+    metadata,
+    sa.Column("size", sa.BigInteger, primary_key=True, autoincrement=False),  # events that it covers
+    sa.Column("root", sa.LargeBinary(32), nullable=False),
+    sa.Column("note", sa.Text, nullable=False),  # the signed note, witnesses' lines included
+    sa.Column("signed_at", UtcDateTime, nullable=False),
+)
+
+audit_anchors = sa.Table(
+    "audit_anchors",
+    metadata,
+    sa.Column("size", sa.ForeignKey("audit_checkpoints.size"), primary_key=True, autoincrement=False),
+    sa.Column("anchor", sa.String(100), primary_key=True),  # its name in the settings
+    sa.Column("kind", sa.String(20), nullable=False),
+    sa.Column(
+        "place", sa.Text, nullable=False
+    ),  # where exactly: URI, path, the authority's or witness's name
+    sa.Column("evidence", sa.Text),  # a time stamp in base64, a cosignature line, a version id
+    sa.Column("retain_until", UtcDateTime),  # where the store keeps it locked
+    sa.Column("anchored_at", UtcDateTime, nullable=False),
+)
+
+audit_states = sa.Table(
+    "audit_states",
+    metadata,
+    sa.Column("seq", sa.ForeignKey("audit_events.seq"), primary_key=True, autoincrement=False),
+    sa.Column("path", sa.Text, nullable=False),
+    sa.Column("sha256", sa.String(64), nullable=False),
+    sa.Column("rows", sa.BigInteger, nullable=False),
+    sa.Column("root", sa.String(64), nullable=False),
+    sa.Column("secret", sa.LargeBinary(32), nullable=False),  # of its object references; erasable
 )

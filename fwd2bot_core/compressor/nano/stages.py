@@ -24,6 +24,12 @@ from fwd2bot_core.compressor.training.loop import Losses
 EASY = 4  # one picture of easy-VQA for so many trays
 SHARES = {9: 0.4, 4: 0.3, 2: 0.15, 1: 0.15}  # of the steps that each number of summary tokens gets
 LEAD = 400  # steps in which pass 1 is shown what pass 2 can read
+# Of the last stage, whose short prefixes are the hard part; 6 is served to nobody, but lies on the way from 9 to 4.
+LATER_SHARES = {9: 0.35, 6: 0.15, 4: 0.35, 2: 0.05, 1: 0.1}
+NAMING = 3000  # steps of it in which linear heads ask the tokens for every fact
+QUICKER = (
+    2.0  # times the rate: what reads the tokens there, since reading is learned more slowly than writing
+)
 FACTS = {"kind": 12, "color": 8, "size": 2, "pose": 2, "state": 3, "digits": 30, "place": 9}
 PER_CELL = design.GRID // trays.ROWS
 
@@ -186,29 +192,81 @@ def adapters(bench: Bench, size: int) -> tuple[Learnt, Terms]:
     def terms(step: int) -> Losses:
         batch = bench.batch(3, step, size, sparse=True)
         k = int(batch.rng.choice(list(SHARES), p=list(SHARES.values()))) if step > LEAD / 2 else max(SHARES)
-        with half():
-            with torch.no_grad():
-                visual = net.visual(batch.pixels)
-            tokens = net.summarise(visual, k)
-            found = answer_losses(bench, Stage.ANSWER, tokens, batch, heads[k])
-            told_apart = contrast_loss(
-                bench, tokens[: len(batch.held)], batch, torch.exp(-heat).clamp_min(0.02)
-            )
+        visual, tokens, found = _both_losses(bench, batch, k, heads[k], heat, falsehoods=1)
         lead = max(0.0, 1 - step / LEAD) if k == max(SHARES) else 0.0
         if lead:
             apart = 1 - F.cosine_similarity(tokens.float(), _cell_means(visual).float(), dim=-1)
             found["lead"] = apart.mean() * lead
-        return {**found, "contrast": told_apart}
+        return found
 
     return net.own_parameters() | {"heat": heat}, terms
 
 
+def prefixes(bench: Bench, size: int) -> tuple[Learnt, Terms]:
+    """The same goes on with shorter prefixes and with captions told from three false ones each.
+
+    A short prefix learns slowly to be read while little is in it, and little is written that is not read. So for the
+    first ``NAMING`` steps linear heads, which are thrown away, ask each prefix for all facts of all compartments, ever
+    more softly.
+    """
+    net = bench.net
+    heat = nn.Parameter(torch.tensor(float(np.log(1 / 0.05))))
+    heads = {k: options_after(len(net.before) + k) for k in LATER_SHARES}
+    asked = sum(FACTS.values()) - FACTS["place"]
+    naming = nn.ModuleDict(
+        {str(k): nn.Linear(k * net.lvlm.width, len(trays.CELLS) * asked) for k in LATER_SHARES}
+    )
+
+    def terms(step: int) -> Losses:
+        batch = bench.batch(4, step, size, sparse=True)
+        k = int(batch.rng.choice(list(LATER_SHARES), p=list(LATER_SHARES.values())))
+        _, tokens, found = _both_losses(bench, batch, k, heads[k], heat, falsehoods=3)
+        if step < NAMING:
+            said = naming[str(k)](tokens[: len(batch.cells)].float().flatten(1)).unflatten(1, (-1, asked))
+            named = fact_losses(F.pad(said, (0, FACTS["place"])), batch.cells)
+            known = torch.stack([value for name, value in named.items() if name != "place"])
+            found["named"] = known.sum() * 0.25 * (1 - step / NAMING)
+        return found
+
+    learn = net.own_parameters() | {"heat": heat}
+    return learn | {f"naming.{n}": p for n, p in naming.named_parameters()}, terms
+
+
+def quicker(learn: Learnt) -> dict[str, float]:
+    """What to multiply the rate with, by parameter of the last stage."""
+    return {name: QUICKER for name in learn if name.startswith(f"{Stage.ANSWER}.")}
+
+
+def _both_losses(
+    bench: Bench,
+    batch: Batch,
+    k: int,
+    options: dict[str, torch.Tensor],
+    heat: torch.Tensor,
+    *,
+    falsehoods: int,
+) -> tuple[torch.Tensor, torch.Tensor, dict[str, torch.Tensor]]:
+    """Visual tokens [B, 144, d], ``k`` summary tokens [B, k, d], and what both passes are taught by."""
+    with half():
+        with torch.no_grad():
+            visual = bench.net.visual(batch.pixels)
+        tokens = bench.net.summarise(visual, k)
+        found = answer_losses(bench, Stage.ANSWER, tokens, batch, options)
+        temperature = torch.exp(-heat).clamp_min(0.02)
+        told = contrast_loss(bench, tokens[: len(batch.held)], batch, temperature, falsehoods)
+    return visual, tokens, {**found, "contrast": told}
+
+
 def contrast_loss(
-    bench: Bench, tokens: torch.Tensor, batch: Batch, temperature: torch.Tensor
+    bench: Bench, tokens: torch.Tensor, batch: Batch, temperature: torch.Tensor, falsehoods: int = 1
 ) -> torch.Tensor:
-    """Trays told apart by their captions [B, k, d], each with a false caption as one more negative."""
+    """Trays told apart by their captions [B, k, d], with so many false captions of each as further negatives."""
     captions = [questions.caption(facts, batch.rng) for facts in batch.held]
-    false = [_false(said, facts, batch.rng) for said, facts in zip(captions, batch.held, strict=True)]
+    false = [
+        _false(said, facts, batch.rng)
+        for said, facts in zip(captions, batch.held, strict=True)
+        for _ in range(falsehoods)
+    ]
     worded = [questions.worded(said) for said in (*captions, *false)]
     numbers: dict[str, int] = {}
     same = torch.tensor([numbers.setdefault(text, len(numbers)) for text in worded])
