@@ -8,17 +8,21 @@ import sys
 
 from cyclopts import CycloptsError
 
+import flows.audit
+import flows.audit_keys
+import flows.audit_looking
 import flows.deploy
 import flows.judging
 import flows.looking
 import flows.running  # noqa: F401  (importing registers the verbs)
 from flows.app import app, config_app
+from flows.audit_app import audit_app
 from flows.cluster import cluster_app
 from flows.compressor import compressor_app
 from fwd2bot_core.errors import ExitCode, Fwd2BotError
 from tasks.units import visible
 
-__all__ = ["app", "cluster_app", "compressor_app", "config_app", "main"]
+__all__ = ["app", "audit_app", "cluster_app", "compressor_app", "config_app", "main"]
 
 
 def main(arguments: list[str] | None = None) -> None:

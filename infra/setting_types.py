@@ -131,6 +131,10 @@ def _is_this_machine(host: str) -> bool:
         return host == "localhost"
 
 
+def _locate_key(value: str) -> str:
+    return value if value.startswith(("env:", "command:")) else str(_below_base(value))
+
+
 CollectionName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
 Location = Annotated[str, AfterValidator(_locate)]
 LedgerUrl = Annotated[str, AfterValidator(_locate_ledger)]
@@ -140,6 +144,7 @@ Cron = Annotated[str, AfterValidator(_cron)]
 Memory = Annotated[str, AfterValidator(_memory)]
 Executor = Annotated[str, AfterValidator(_executor)]
 Folder = Annotated[str, AfterValidator(lambda value: str(_below_base(value)))]
+SigningKey = Annotated[str, AfterValidator(_locate_key)]
 PoolName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
 Block = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]+/[a-z0-9-]+$")]  # Prefect's TYPE/NAME
 Probe = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=1000)]

@@ -42,6 +42,7 @@ from infra.setting_types import (
     Memory,
     PoolName,
     Probe,
+    SigningKey,
     Zone,
     base,
     masked,
@@ -156,6 +157,39 @@ class NightSettings(Section):
     orphan_hours: float = Field(24.0, ge=0, description="uncommitted objects are swept when older")
 
 
+class AnchorSettings(Section):
+    """One place outside the ledger that keeps signed checkpoints."""
+
+    kind: Literal["store", "directory", "timestamp", "witness"] = Field(
+        description="an object store, a folder on other storage, an RFC 3161 authority, a C2SP witness"
+    )
+    place: str = Field(description="a location, a folder, or the authority's or witness's address")
+    s3: S3Options = Field(default_factory=S3Options, description="how the store is reached, if s3://")
+    retain_days: int = Field(
+        3650, ge=0, description="days that an object store with locks keeps each checkpoint"
+    )
+    vkey: str | None = Field(None, description="the witness's key, as it prints it")
+    certificate: Folder | None = Field(None, description="PEM file of the authority's root certificate")
+
+
+class AuditSettings(Section):
+    """How the audit trail is signed, and where its checkpoints are kept outside."""
+
+    origin: str | None = Field(
+        None, description="the log's name in checkpoints; else made from the installation"
+    )
+    key: SigningKey = Field(
+        "audit-key",
+        validate_default=True,
+        description="what signs: a file (made on first use), env:NAME, or command:PROGRAM",
+    )
+    cron: Cron = Field("30 5 * * *", description="when the trail is checked and signed, idle or not")
+    clock_tolerance_seconds: float = Field(
+        300.0, ge=0, description="how far the clock may go back unremarked"
+    )
+    anchors: dict[CollectionName, AnchorSettings] = {}
+
+
 class PrefectSettings(Section):
     """What `fwd2bot deploy` registers at a Prefect server; the server itself is PREFECT_API_URL's."""
 
@@ -180,6 +214,7 @@ class Settings(BaseSettings):
     execution: ExecutionSettings = ExecutionSettings()
     limits: LimitSettings = LimitSettings()
     night: NightSettings = NightSettings()
+    audit: AuditSettings = Field(default_factory=lambda: AuditSettings())
     prefect: PrefectSettings = PrefectSettings()
 
     @model_validator(mode="after")
