@@ -25,6 +25,8 @@
     ├── ImageRejected                  3  one image cannot be compressed; carries a reason for its row
     ├── NotInArchive                   1  nothing is known of that image
     └── IntegrityError                 5  stored bytes are not the bytes that were committed
+        ├── NoteInvalid                5  a signed note of a wrong form, or with a known key's wrong signature
+        └── UnknownKey                 5  signed by nobody whose key is known, or by a key that may not any more
 
 A message says what happened, to which object, and what to do.
 """
@@ -179,3 +181,11 @@ class IntegrityError(Fwd2BotError):
     """Stored bytes are not the bytes that were committed."""
 
     exit_code = ExitCode.INTEGRITY
+
+
+class NoteInvalid(IntegrityError):
+    """A signed note (or key of one) has a wrong form, or a known key's signature in it is wrong."""
+
+
+class UnknownKey(IntegrityError):
+    """None of the known keys signed, or the one that did may not sign any more."""
