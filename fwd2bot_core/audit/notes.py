@@ -114,8 +114,12 @@ def add_lines(note: str, lines: str) -> str:
     Raises ``NoteInvalid`` for what are no signature lines. Whether they are right, ``open_note`` says.
     """
     text, there = split_note(note)
-    _, added = split_note(text + "\n" + lines)
-    return text + "\n" + "".join(line.line() for line in dict.fromkeys((*there, *added)))
+    same, added = split_note(text + "\n" + lines)
+    if same != text:
+        raise NoteInvalid("what was to be added has a blank line, and would change what was signed")
+    longer = text + "\n" + "".join(line.line() for line in dict.fromkeys((*there, *added)))
+    split_note(longer)
+    return longer
 
 
 def split_note(note: str) -> tuple[str, tuple[Signature, ...]]:
