@@ -16,7 +16,7 @@ from typing import Annotated
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
 
 SHIPPED_BUNDLES = ("nano", "fake")
 EXECUTORS = ("inline", "local", "local-cuda", "slurm")
@@ -25,6 +25,12 @@ _SECRET_OPTION = re.compile(r"pass(?!file)|pwd", re.IGNORECASE)
 _PASSWORD = re.compile(r"(://[^/@:]*:).+@")
 
 base: ContextVar[Path] = ContextVar("folder that relative locations count from")
+
+
+class Section(BaseModel):
+    """A group of settings; unknown names are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 def masked(value: str) -> str:
@@ -133,6 +139,20 @@ def _is_this_machine(host: str) -> bool:
 
 def _locate_key(value: str) -> str:
     return value if value.startswith(("env:", "command:")) else str(_below_base(value))
+
+
+def anchor_place(kind: str, value: str) -> str:
+    """Where an anchor of that kind is: a location, a folder, or a web address."""
+    if kind == "store":
+        return _locate(value)
+    if kind == "directory":
+        return str(_below_base(value))
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(f"{masked(value)!r} is no web address; write https://host/path")
+    if "@" in parts.netloc:
+        raise ValueError("credentials do not belong into an address")
+    return value
 
 
 CollectionName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
     DotEnvSettingsSource,
@@ -29,6 +29,8 @@ from fwd2bot_core.compressor.view import View
 from fwd2bot_core.compressor.view_settings import ViewSettings
 from fwd2bot_core.errors import SettingsError, UsageError
 from fwd2bot_core.tokens.codec_name import CodecName
+from infra.audit_settings import AnchorSettings as AnchorSettings
+from infra.audit_settings import AuditSettings
 from infra.objects import S3Options
 from infra.setting_types import (
     Block,
@@ -42,7 +44,7 @@ from infra.setting_types import (
     Memory,
     PoolName,
     Probe,
-    SigningKey,
+    Section,
     Zone,
     base,
     masked,
@@ -53,12 +55,6 @@ FILE_VARIABLE = "FWD2BOT_CONFIG"
 DEBUG_VARIABLE = "FWD2BOT_DEBUG"  # read by the command: tracebacks of what is our fault
 _OURS = "fwd2bot_"  # what our variables start with, in any case
 _NO_SETTINGS = {FILE_VARIABLE.lower(), DEBUG_VARIABLE.lower(), "fwd2bot_crash_at"}  # ours, and read elsewhere
-
-
-class Section(BaseModel):
-    """A group of settings; unknown names are errors."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class ArchiveSettings(Section):
@@ -155,39 +151,6 @@ class NightSettings(Section):
     lease_seconds: float = Field(60.0, gt=0, description="a run silent for so long has lost its lease")
     engine: Literal["prefect", "direct"] = Field("prefect", description="with Prefect's records, or without")
     orphan_hours: float = Field(24.0, ge=0, description="uncommitted objects are swept when older")
-
-
-class AnchorSettings(Section):
-    """One place outside the ledger that keeps signed checkpoints."""
-
-    kind: Literal["store", "directory", "timestamp", "witness"] = Field(
-        description="an object store, a folder on other storage, an RFC 3161 authority, a C2SP witness"
-    )
-    place: str = Field(description="a location, a folder, or the authority's or witness's address")
-    s3: S3Options = Field(default_factory=S3Options, description="how the store is reached, if s3://")
-    retain_days: int = Field(
-        3650, ge=0, description="days that an object store with locks keeps each checkpoint"
-    )
-    vkey: str | None = Field(None, description="the witness's key, as it prints it")
-    certificate: Folder | None = Field(None, description="PEM file of the authority's root certificate")
-
-
-class AuditSettings(Section):
-    """How the audit trail is signed, and where its checkpoints are kept outside."""
-
-    origin: str | None = Field(
-        None, description="the log's name in checkpoints; else made from the installation"
-    )
-    key: SigningKey = Field(
-        "audit-key",
-        validate_default=True,
-        description="what signs: a file (made on first use), env:NAME, or command:PROGRAM",
-    )
-    cron: Cron = Field("30 5 * * *", description="when the trail is checked and signed, idle or not")
-    clock_tolerance_seconds: float = Field(
-        300.0, ge=0, description="how far the clock may go back unremarked"
-    )
-    anchors: dict[CollectionName, AnchorSettings] = {}
 
 
 class PrefectSettings(Section):
