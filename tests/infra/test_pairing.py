@@ -19,6 +19,7 @@ from infra.installation import Installation
 from infra.tables import RunState, audit_events, installation
 from tasks.verify import verify
 from tests.houses import COLLECTION, compressed_once, fwd2bot, night
+from tests.servers.intruder import as_intruder
 from tests.tasks.steps import rows
 
 BuildHouse = Callable[..., Installation]
@@ -189,7 +190,8 @@ def test_a_log_with_another_event_in_that_place_is_refused(house: BuildHouse, ph
     night(made)
     number = head(made)["events"] - 1
     with made.ledger.write() as connection:
-        connection.execute(audit_events.update().where(audit_events.c.seq == number).values(leaf=bytes(32)))
+        forged = audit_events.update().where(audit_events.c.seq == number).values(leaf=bytes(32))
+        as_intruder(connection).execute(forged)
     with pytest.raises(IntegrityError, match=f"does not hold event {number} as the archive saw it"):
         night(made)
 

@@ -20,6 +20,7 @@ from infra.tables import audit_events, audit_segments, shards
 from tasks.summary import NightSummary
 from tasks.verify import Finding, Scrub, verify
 from tests.houses import night
+from tests.servers.intruder import as_intruder
 from tests.tasks.steps import rows
 
 
@@ -44,7 +45,7 @@ def flip(house: Installation, path: str, at: int) -> None:
 
 def alter(house: Installation, statement: sa.Update | sa.Delete) -> None:
     with house.ledger.write() as connection:
-        assert connection.execute(statement).rowcount == 1
+        assert as_intruder(connection).execute(statement).rowcount == 1
 
 
 def first_commit(house: Installation) -> Any:

@@ -23,6 +23,7 @@ from infra.tables import (
 )
 from tasks.verify import Finding, verify
 from tests.houses import lay_out, night, write_settings
+from tests.servers.intruder import as_intruder
 from tests.tasks.steps import rows
 
 SUMMARIES = "the tables summaries or object_versions were altered"
@@ -57,6 +58,7 @@ def named(house: Installation) -> set[tuple[str, str]]:
 
 def alter(house: Installation, *statements: sa.Update | sa.Delete | sa.Insert) -> None:
     with house.ledger.write() as connection:
+        as_intruder(connection)
         for statement in statements:
             assert connection.execute(statement).rowcount > 0
 
