@@ -33,6 +33,7 @@ __all__ = [
     "Signer",
     "Verifier",
     "add_lines",
+    "check_name",
     "cosigned_at",
     "key_id",
     "open_note",
