@@ -28,6 +28,7 @@ class Unit:
     modified: datetime  # aware, UTC
     salt: bytes  # for the commitments that stand for its key and hash in the audit log
     content_sha256: str | None = None  # of its bytes, 64 hex digits, if they were read before
+    facts: int = 0  # in the audit trail about it so far: the number of the line that this batch adds
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +44,8 @@ class Batch:
 def batch_id_of(units: Iterable[Unit], fingerprint: str) -> str:
     """32 hex digits that depend on what is compressed by which compressor, and on nothing else.
 
-    The order of ``units``, the ledger's numbers and the night do not matter. The salts do, since the name stands
-    in the audit log: without them nobody can find out by trying which photo a batch of one holds.
+    The order of ``units``, the ledger's numbers, the facts so far and the night do not matter. The salts do, since
+    the name stands in the audit log: without them nobody can find out by trying which photo a batch of one holds.
     """
     digest = hashlib.sha256(b"fwd2bot batch v1")
     _feed(digest, fingerprint)

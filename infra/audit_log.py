@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from fwd2bot_core.audit.canonical import commitment
 from fwd2bot_core.audit.events import Actor, Event
 from fwd2bot_core.audit.merkle import Frontier, leaf_hash, root
-from infra.tables import audit_events, audit_head, audit_nodes, audit_values
+from infra.tables import audit_events, audit_head, audit_nodes, audit_values, object_versions
 
 NODE = 256  # leaves under a node of level 1, and nodes under one of the next level
 
@@ -78,6 +78,22 @@ def _write_nodes(connection: sa.Connection, before: int, after: int) -> None:
         level += 1
         place = audit_nodes.c.number
         below = sa.select(audit_nodes.c.hash).where(audit_nodes.c.level == level - 1).order_by(place)
+
+
+def next_fact(connection: sa.Connection, object_version_id: int) -> int:
+    """Count one more fact about an object version, in the transaction that logs it; returns the fact's number.
+
+    Such an event names its object in ``subject`` as ``object_version`` and this number as ``n``. Numbers go 0, 1, 2,
+    ... over events and segment lines alike, so that a fact that was left out shows. Raises ``ValueError`` for an
+    object version that the ledger does not have.
+    """
+    hold(connection)  # before the row: whoever commits a batch takes them in this order too
+    mine = object_versions.c.id == object_version_id
+    counted = object_versions.update().where(mine).values(facts=object_versions.c.facts + 1)
+    facts = connection.execute(counted.returning(object_versions.c.facts)).scalar_one_or_none()
+    if facts is None:
+        raise ValueError(f"there is no object version {object_version_id} to log a fact about")
+    return int(facts) - 1
 
 
 def reference(connection: sa.Connection, kind: str, value: str) -> str:

@@ -2,7 +2,7 @@
 
 Shard row, image rows, failures, metrics and audit event commit together or not at all; what is not
 committed does not exist. Checks first that the shard really lies there, and inside the transaction that
-this run may still commit.
+this run may still commit and that the segment's lines bear the next numbers of their images.
 """
 
 from __future__ import annotations
@@ -26,14 +26,13 @@ from infra.tables import (
     WorkState,
     audit_segments,
     batches,
-    contents,
     failures,
-    object_versions,
     probe_sets,
     shards,
     summaries,
     work,
 )
+from tasks import contents, facts
 from tasks.runs import Run, changing
 
 
@@ -41,7 +40,8 @@ def commit(ledger: Ledger, archive: ObjectStore, run: Run, batch: Batch, receipt
     """Make one batch's work visible.
 
     Raises ``LeaseLost`` when another run took over, ``ObjectMissing`` or ``IntegrityError`` when an object is not
-    there or not what the receipt says; then nothing is committed.
+    there or not what the receipt says, or when the segment's numbers are not the next ones of its images any more;
+    then nothing is committed.
     """
     reach("driver.receipt-received")
     objects = _objects(receipt)
@@ -50,7 +50,8 @@ def commit(ledger: Ledger, archive: ObjectStore, run: Run, batch: Batch, receipt
     with changing(ledger, run) as connection:
         if not _close_batch(connection, run, receipt):
             return  # committed already: this is the second receipt of a batch that ran twice
-        _write_contents(connection, receipt)
+        facts.count(connection, batch)
+        contents.write(connection, receipt)
         if receipt.shard is not None:
             _write_shard(connection, run, batch, receipt, _probe_set(connection, receipt.probes))
         _write_failures(connection, run, batch, receipt)
@@ -78,7 +79,7 @@ def quarantine(ledger: Ledger, run: Run, batch: Batch, detail: str) -> None:
             connection,
             run.event(
                 "image.quarantined",
-                subject={"object_version": unit.object_version_id, "batch_id": batch.batch_id},
+                subject={"batch_id": batch.batch_id} | facts.subject(connection, unit),
                 reason_code=str(reject.reason),
             ),
         )
@@ -126,39 +127,6 @@ def _close_batch(connection: sa.Connection, run: Run, receipt: Receipt) -> bool:
         )
     )
     return bool(closed.rowcount)
-
-
-def _write_contents(connection: sa.Connection, receipt: Receipt) -> None:
-    """What was read, by its hash. Only gaps are filled: a rejected photo's size in pixels may be learnt by a later
-    try, but what a version was found to hold stays what it was found to hold."""
-    read = {image.sha256: image for image in receipt.images if image.sha256 is not None}
-    if not read:
-        return
-    facts = {
-        sha256: {"width": image.width, "height": image.height, "format": image.format}
-        for sha256, image in read.items()
-    }
-    known = {
-        row.sha256: row.width
-        for row in connection.execute(
-            sa.select(contents.c.sha256, contents.c.width).where(contents.c.sha256.in_(read))
-        )
-    }
-    if rows := [
-        {"sha256": sha256, "size": read[sha256].size, **facts[sha256]}
-        for sha256 in read
-        if sha256 not in known
-    ]:
-        connection.execute(contents.insert(), rows)
-    for sha256, width in known.items():
-        if width is None and facts[sha256]["width"] is not None:
-            connection.execute(contents.update().where(contents.c.sha256 == sha256).values(facts[sha256]))
-    connection.execute(
-        object_versions.update()
-        .where(object_versions.c.id == sa.bindparam("unit"), object_versions.c.content_sha256.is_(None))
-        .values(content_sha256=sa.bindparam("content")),
-        [{"unit": i.object_version_id, "content": i.sha256} for i in receipt.images if i.sha256 is not None],
-    )
 
 
 def _probe_set(connection: sa.Connection, probes: tuple[str, ...]) -> int | None:

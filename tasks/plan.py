@@ -251,6 +251,7 @@ def _unit(run: Run, row: sa.Row[Any]) -> Unit:
         modified=row.modified,
         salt=row.salt,
         content_sha256=row.content_sha256,
+        facts=row.facts,
     )
 
 

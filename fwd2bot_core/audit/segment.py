@@ -1,7 +1,8 @@
 """The audit segment of one batch: one canonical JSON line for each image, and the Merkle root over them.
 
 One SQL event names the segment by path, hash and root, so that a million images a night need no million
-audit rows. Knows no time and no clear name: equal batches with equal outcomes give equal bytes, and keys,
+audit rows. Each line bears its number among all facts about its object version, so that a line that was left
+out shows. Knows no time and no clear name: equal batches with equal outcomes give equal bytes, and keys,
 identities and content hashes appear only as salted commitments.
 """
 
@@ -17,9 +18,8 @@ from fwd2bot_core.errors import IntegrityError
 from fwd2bot_core.tokens.fidelity import probes_sha256
 from fwd2bot_core.work import Batch, ImageFact, Unit
 
-VERSION = (
-    2  # since 2 a compressed image may have its fidelity; lines of version 1 are read and proven as ever
-)
+VERSION = 3  # since 2 a line may have its fidelity, since 3 it bears a number; older ones are proven as ever
+NUMBERED = 3  # the first version whose lines bear numbers
 MILLION = 1_000_000  # an audit record holds no fractions
 
 
@@ -47,6 +47,7 @@ def write_segment(
 def _line(batch: Batch, unit: Unit, fact: ImageFact, shard_path: str | None, asked: str) -> dict[str, Any]:
     line: dict[str, Any] = {
         "v": VERSION,
+        "n": unit.facts,
         "batch_id": batch.batch_id,
         "night": batch.night.isoformat(),
         "compressor": batch.compressor,

@@ -23,9 +23,8 @@ SHARD = "tokens/compressor=abababababab/date=2026-11-24/0-1.parquet"
 
 def unit(number: int) -> Unit:
     key = f"line 1/Jürgen {number}.jpg"
-    return Unit(
-        number, "mill", key, f"v:{number}", 10, datetime(2026, 1, 1, tzinfo=UTC), bytes([number]) * 16
-    )
+    seen = datetime(2026, 1, 1, tzinfo=UTC)
+    return Unit(number, "mill", key, f"v:{number}", 10, seen, bytes([number]) * 16, facts=number - 3)
 
 
 UNITS = tuple(unit(number) for number in (5, 3, 9))
@@ -42,10 +41,11 @@ IMAGES = [
 
 def test_one_line_an_image_in_the_order_of_the_batch() -> None:
     data, _ = write_segment(BATCH, IMAGES, SHARD)
-    common = {"v": 2, "batch_id": BATCH.batch_id, "night": "2026-11-24", "compressor": FINGERPRINT}
+    common = {"v": 3, "batch_id": BATCH.batch_id, "night": "2026-11-24", "compressor": FINGERPRINT}
     salts = [found.salt for found in UNITS]
     names = [
         {
+            "n": found.facts,
             "unit": commitment(found.salt, "key", found.key),
             "identity": commitment(found.salt, "identity", found.identity),
         }
@@ -86,6 +86,23 @@ def test_fidelity_is_part_of_what_is_proven() -> None:
             != subroot
         )
     assert write_segment(BATCH, known, SHARD, probes[:1])[1] != subroot
+
+
+def test_the_number_of_a_fact_is_part_of_what_is_proven() -> None:
+    data, subroot = write_segment(BATCH, IMAGES, SHARD)
+    assert [line["n"] for line in read_segment(data)] == [2, 0, 6]
+    later = replace(BATCH, units=(replace(UNITS[0], facts=3), *UNITS[1:]))
+    assert write_segment(later, IMAGES, SHARD)[1] != subroot
+
+
+def test_a_segment_of_the_second_version_is_still_proven() -> None:
+    line = (
+        b'{"batch_id":"00","compressor":"ab","content":"01","fidelity":{"millionths":987654,"probes":"04","worst":1},'
+        b'"identity":"02","night":"2026-11-24","outcome":"compressed","row":0,"shard":"tokens/a.parquet","size":1234,'
+        b'"unit":"03","v":2}'
+    )
+    verify_subroot(line + b"\n", "467aae03dff3e7d0e2f5b8c1a2152916ba2bd4da3df082c9c49c2e1e4adaa59c")
+    assert read_segment(line + b"\n")[0]["fidelity"]["worst"] == 1
 
 
 def test_a_segment_of_the_first_version_is_still_proven() -> None:

@@ -1,0 +1,53 @@
+"""Facts about single images are numbered 0, 1, 2, ... for each object version, wherever in the audit trail they stand.
+
+A fact is a line of a committed audit segment or an event of its own, such as a quarantine. The ledger counts them in
+the transaction that makes them part of the trail. Knows nothing about what the facts say.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from fwd2bot_core.audit.canonical import commitment
+from fwd2bot_core.errors import IntegrityError
+from fwd2bot_core.work import Batch, Unit
+from infra import audit_log
+from infra.tables import object_versions
+
+EVENTS = ("image.quarantined",)  # types of events that are a fact about one object version
+
+
+def count(connection: sa.Connection, batch: Batch) -> None:
+    """Count the lines of a batch's segment, one a unit, in the transaction that commits it; it holds the log's head.
+
+    Raises ``IntegrityError`` when a line's number is not the next one of its object version: something else was
+    logged about the image since the batch was read from the ledger. The next night numbers the batch afresh.
+    """
+    ids = [unit.object_version_id for unit in batch.units]
+    mine = object_versions.c.id.in_(ids)
+    rows = connection.execute(sa.select(object_versions.c.id, object_versions.c.facts).where(mine))
+    held = {row.id: row.facts for row in rows}
+    for unit in batch.units:
+        if (now := held.get(unit.object_version_id)) != unit.facts:
+            raise IntegrityError(
+                f"the segment of batch {batch.batch_id} calls its line about object version {unit.object_version_id} "
+                f"fact {unit.facts} about it, and the ledger counts {now} by now: something else was logged about it "
+                "meanwhile. The batch is not committed; the next night numbers it afresh."
+            )
+    connection.execute(object_versions.update().where(mine).values(facts=object_versions.c.facts + 1))
+
+
+def subject(connection: sa.Connection, unit: Unit) -> dict[str, Any]:
+    """What an event that is a fact about one image says of it; counts the fact.
+
+    The commitments are those of its segment lines, so that a reader without the ledger sees that they are about the
+    same image.
+    """
+    return {
+        "object_version": unit.object_version_id,
+        "unit": commitment(unit.salt, "key", unit.key),
+        "identity": commitment(unit.salt, "identity", unit.identity),
+        "n": audit_log.next_fact(connection, unit.object_version_id),
+    }
