@@ -7,11 +7,12 @@ Knows the lines. Knows nothing about signatures, and whether a proof that it has
 from __future__ import annotations
 
 import re
-from base64 import b64decode, b64encode
+from base64 import b64encode
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from fwd2bot_core.audit.merkle import HASH_BYTES
+from fwd2bot_core.audit.notes import strict_base64
 from fwd2bot_core.errors import IntegrityError
 
 FIRST_LINE = "c2sp.org/tlog-proof@v1"
@@ -48,7 +49,9 @@ def parse(text: str) -> TlogProof:
         raise IntegrityError(f"not a proof of an event: its first line is not {FIRST_LINE!r}")
     if not gap or not note:
         raise IntegrityError("the proof has no checkpoint after its empty line; ask for the whole file")
-    extra = _bytes(lines.pop(0)[6:]) if lines and lines[0].startswith("extra ") else None
+    extra = None
+    if lines and lines[0].startswith("extra "):
+        extra = strict_base64(lines.pop(0).removeprefix("extra "), "the proof's extra data")
     return TlogProof(_index(lines), _hashes(lines[1:]), note, extra)
 
 
@@ -62,7 +65,7 @@ def _index(lines: list[str]) -> int:
 def _hashes(lines: list[str]) -> list[bytes]:
     if len(lines) > _MOST_HASHES:
         raise IntegrityError(f"the proof has {len(lines)} hashes; no log is so large that it needs them")
-    hashes = [_bytes(line) for line in lines]
+    hashes = [strict_base64(line, f"hash {number} of the proof") for number, line in enumerate(lines, 1)]
     if any(len(digest) != HASH_BYTES for digest in hashes):
         raise IntegrityError(f"a hash of the proof does not have {HASH_BYTES} bytes")
     return hashes
@@ -70,14 +73,3 @@ def _hashes(lines: list[str]) -> list[bytes]:
 
 def _text(data: bytes) -> str:
     return b64encode(data).decode()
-
-
-def _bytes(text: str) -> bytes:
-    """Only the one spelling that encoding gives, so that equal proofs are equal texts."""
-    try:
-        data = b64decode(text, validate=True)
-    except ValueError as error:
-        raise IntegrityError(f"the proof's line {text[:60]!r} is no base64") from error
-    if _text(data) != text:
-        raise IntegrityError(f"the proof's line {text[:60]!r} is not the base64 that its bytes have")
-    return data
