@@ -60,6 +60,10 @@ class Anchor(Protocol):
         """Whether checkpoints and tiles can be read back from it."""
         ...
 
+    def at(self, size: int) -> str:
+        """Where exactly the checkpoint of that size lies, or would lie: what its receipt names as place."""
+        ...
+
     def publish(self, note: str, checkpoint: Checkpoint, tree: Tree) -> Receipt:
         """Keep ``note``, which says ``checkpoint``, and what else the place keeps of ``tree``. May run twice.
 

@@ -46,6 +46,9 @@ class StoreAnchor:
         self.name, self.kind, self.place = name, given.kind, given.place
         self._given = given
 
+    def at(self, size: int) -> str:
+        return self._at(key_of(size))
+
     def publish(self, note: str, checkpoint: Checkpoint, tree: Tree) -> Receipt:
         """The tiles first: whoever finds a checkpoint finds its tiles."""
         sizes = [size for size, _ in self._listed()]

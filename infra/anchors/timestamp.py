@@ -22,7 +22,7 @@ from infra.anchors.protocol import Held, Receipt, Tree
 from infra.settings import AnchorSettings
 
 if TYPE_CHECKING:
-    from rfc3161_client import TimeStampResponse, VerifierBuilder
+    from rfc3161_client import VerifierBuilder
 
 
 class TimestampAnchor:
@@ -34,19 +34,26 @@ class TimestampAnchor:
     def __init__(self, name: str, given: AnchorSettings) -> None:
         self.name, self.place, self._certificate = name, given.place, given.certificate
 
+    def at(self, size: int) -> str:
+        return self.place
+
     def publish(self, note: str, checkpoint: Checkpoint, tree: Tree) -> Receipt:
         answer, _ = self._stamp(checkpoint.text().encode())
         return Receipt(self.place, base64.b64encode(answer).decode())
 
     def check(self, evidence: str, checkpoint: Checkpoint) -> datetime:
         """When the authority swears that it saw the checkpoint. Raises ``IntegrityError`` for another's token."""
-        from rfc3161_client import VerifierBuilder
+        _require_library()
+        from rfc3161_client import VerificationError, VerifierBuilder
 
         try:
             answer = base64.b64decode(evidence, validate=True)
-        except ValueError:
-            raise IntegrityError(f"the time stamp of {checkpoint.size} events is no base64") from None
-        return self._verified(answer, checkpoint.text().encode(), VerifierBuilder())
+            return self._verified(answer, checkpoint.text().encode(), VerifierBuilder())
+        except (ValueError, VerificationError) as error:
+            raise IntegrityError(
+                f"the time stamp of {checkpoint.size} events is not over their checkpoint, or not by who stands in "
+                f"{self._certificate}: {error}"
+            ) from None
 
     def held(self) -> Iterator[Held]:
         return iter(())
@@ -64,35 +71,29 @@ class TimestampAnchor:
     def _stamp(self, data: bytes) -> tuple[bytes, datetime]:
         """The authority's answer over ``data``, checked, and its time."""
         _require_library()
-        from rfc3161_client import HashAlgorithm, TimestampRequestBuilder, VerifierBuilder
+        from rfc3161_client import HashAlgorithm, TimestampRequestBuilder, VerificationError, VerifierBuilder
 
         request = TimestampRequestBuilder().data(data).hash_algorithm(HashAlgorithm.SHA256).build()
         who = f"the time stamp authority {self.name}"
         status, answer = post(self.place, request.as_bytes(), "application/timestamp-query", who=who)
         if status != 200:
             raise StoreError(f"{who} at {self.place} answered HTTP {status}: {said(answer)}")
-        return answer, self._verified(answer, data, VerifierBuilder.from_request(request))
+        try:
+            return answer, self._verified(answer, data, VerifierBuilder.from_request(request))
+        except (ValueError, VerificationError) as error:
+            raise StoreError(
+                f"{who} at {self.place} gave no stamp that {self._certificate} vouches for: {error}"
+            ) from None
 
     def _verified(self, answer: bytes, data: bytes, builder: VerifierBuilder) -> datetime:
-        from rfc3161_client import VerificationError
+        """The time in the token; raises what the library raises for any other one."""
+        from rfc3161_client import decode_timestamp_response
 
         for certificate in self._roots():
             builder = builder.add_root_certificate(certificate)
-        try:
-            response = self._decoded(answer)
-            builder.build().verify_message(response, data)
-            return response.tst_info.gen_time.astimezone(UTC)
-        except (VerificationError, ValueError) as error:
-            raise IntegrityError(
-                f"the time stamp of {self.place} is not over this checkpoint, or not by who stands in "
-                f"{self._certificate}: {error}"
-            ) from None
-
-    def _decoded(self, answer: bytes) -> TimeStampResponse:
-        _require_library()
-        from rfc3161_client import decode_timestamp_response
-
-        return decode_timestamp_response(answer)
+        response = decode_timestamp_response(answer)
+        builder.build().verify_message(response, data)
+        return response.tst_info.gen_time.astimezone(UTC)
 
     def _roots(self) -> list[x509.Certificate]:
         assert self._certificate is not None  # the settings made sure

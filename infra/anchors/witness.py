@@ -28,6 +28,9 @@ class WitnessAnchor:
     def __init__(self, name: str, given: AnchorSettings) -> None:
         self.name, self.place, self._vkey = name, given.place.rstrip("/"), given.vkey or ""
 
+    def at(self, size: int) -> str:
+        return self.place
+
     def publish(self, note: str, checkpoint: Checkpoint, tree: Tree) -> Receipt:
         """Asks first as if it had seen nothing; it answers with the size from which it wants a proof."""
         size, answer = self._ask(0, [], note)
@@ -36,10 +39,7 @@ class WitnessAnchor:
             proof = consistency_proof(size, checkpoint.size, tree.subtree)
             size, answer = self._ask(size, proof, note)
         if size is not None:
-            raise IntegrityError(
-                f"the witness {self.name} at {self.place} saw another tree of {size} events than the log's first "
-                f"{size} now are: the log was forked. Run `fwd2bot audit verify`"
-            )
+            raise self._forked(size)
         return Receipt(self.place, self._own_line(note, answer))
 
     def held(self) -> Iterator[Held]:
@@ -51,6 +51,8 @@ class WitnessAnchor:
             return []
         checkpoint = Checkpoint.parse(split_note(last)[0])
         size, _ = self._ask(checkpoint.size, [], last)
+        if size == checkpoint.size:
+            raise self._forked(size)
         return [] if size is None else [Held(size, None, self.place)]
 
     def read(self, path: str) -> bytes:
@@ -98,6 +100,12 @@ class WitnessAnchor:
             raise StoreError(
                 f"the witness {self.name} at {self.place} names no size: {said(answer)}; see to it"
             ) from None
+
+    def _forked(self, size: int) -> IntegrityError:
+        return IntegrityError(
+            f"the witness {self.name} at {self.place} saw other {size} events of this log than the ledger's first "
+            f"{size} now are: the log was forked. Run `fwd2bot audit verify`"
+        )
 
     def _refuse_larger(self, size: int, checkpoint: Checkpoint) -> None:
         if size > checkpoint.size:
