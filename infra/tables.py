@@ -12,6 +12,7 @@
     audit_checkpoints 1--* audit_anchors; audit_keys         what was signed, where that is kept outside, by which key
     audit_states                                             nightly lists of every object version and its facts
     installation                                             which archive belongs to this ledger
+    retention_tables                                         policies, facts that they look at, legal holds
 
 ``UNIQUE(object_version, compressor)`` in ``work`` and ``summaries`` picks the winner when two runs meet.
 Knows nothing about queries; those stand beside the steps that need them.
@@ -19,32 +20,17 @@ Knows nothing about queries; those stand beside the steps that need them.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any
 
 import sqlalchemy as sa
 
+import infra.retention_tables  # noqa: F401  (its tables belong to the same ledger)
 from fwd2bot_core.work import STAGES
+from infra.table_types import ID as _ID
+from infra.table_types import UtcDateTime, metadata
+from infra.table_types import ref as _ref
 
-
-class UtcDateTime(sa.types.TypeDecorator[datetime]):
-    """An aware UTC datetime on every database; a naive one is refused."""
-
-    impl = sa.DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            raise ValueError("the ledger takes aware datetimes only")
-        return value.astimezone(UTC)
-
-    def process_result_value(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
-        if value is None:
-            return None
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+__all__ = ["UtcDateTime", "metadata"]
 
 
 class RunState(StrEnum):
@@ -66,25 +52,6 @@ class WorkState(StrEnum):
     CLAIMED = "claimed"
     COMPRESSED = "compressed"
     FAILED = "failed"
-
-
-metadata = sa.MetaData(
-    naming_convention={
-        "ix": "ix_%(column_0_N_label)s",
-        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-        "ck": "ck_%(table_name)s_%(constraint_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
-        "pk": "pk_%(table_name)s",
-    }
-)
-
-_ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")  # SQLite numbers only INTEGER keys by itself
-
-
-def _ref(target: str, **kwargs: Any) -> sa.Column[Any]:
-    """A required foreign key column, named after what it points to: runs.id -> run_id."""
-    singular = target.split(".")[0].removesuffix("s")
-    return sa.Column(f"{singular}_id", sa.ForeignKey(target), nullable=False, **kwargs)
 
 
 collections = sa.Table(
