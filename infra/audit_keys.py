@@ -11,10 +11,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 
 from fwd2bot_core.audit import key_history
+from fwd2bot_core.audit.canonical import parse
 from fwd2bot_core.audit.events import Actor, Event
 from fwd2bot_core.audit.key_history import Span
 from fwd2bot_core.audit.notes import Ed25519Signer, Signer, Verifier, check_name
@@ -22,7 +24,7 @@ from fwd2bot_core.errors import IntegrityError, NoteInvalid, SettingsError, Unkn
 from infra import audit_log
 from infra.settings import AuditSettings
 from infra.signing_keys import COMMAND, ENVIRONMENT, described, open_source, read_key, sync_folder, write_key
-from infra.tables import audit_keys, installation
+from infra.tables import audit_events, audit_keys, installation
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,33 @@ def keys(connection: sa.Connection) -> list[Key]:
     """All keys, oldest first."""
     rows = connection.execute(sa.select(audit_keys).order_by(audit_keys.c.since)).all()
     return [Key(row.id, row.vkey, row.since, row.until) for row in rows]
+
+
+def told(connection: sa.Connection) -> list[Span]:
+    """The same as the log's own events say it, each statement's signatures verified.
+
+    Reads the events that the list names; that no other event is about keys, ``audit verify`` makes sure. Raises
+    ``IntegrityError`` where the two differ.
+    """
+    listed = keys(connection)
+    rows = connection.execute(
+        sa.select(audit_events.c.seq, audit_events.c.body)
+        .where(audit_events.c.seq.in_([key.since for key in listed]))
+        .order_by(audit_events.c.seq)
+    ).all()
+    spans = key_history.history((row.seq, *_type_and_after(row.body)) for row in rows)
+    if [(s.verifier.vkey(), s.since, s.until) for s in spans] != [(k.vkey, k.since, k.until) for k in listed]:
+        raise IntegrityError(
+            "the ledger's list of audit keys is not what the log's events say: one of them was changed. "
+            "Run `fwd2bot audit verify`"
+        )
+    return spans
+
+
+def _type_and_after(body: bytes) -> tuple[str, dict[str, Any]]:
+    said = parse(body)
+    after = said.get("after")
+    return str(said.get("type")), after if isinstance(after, dict) else {}
 
 
 def verifiers(connection: sa.Connection, *, size: int | None = None) -> list[Verifier]:
