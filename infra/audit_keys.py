@@ -22,7 +22,7 @@ from fwd2bot_core.audit.key_history import Span
 from fwd2bot_core.audit.notes import Ed25519Signer, Signer, Verifier, check_name
 from fwd2bot_core.errors import IntegrityError, NoteInvalid, SettingsError, UnknownKey, UsageError
 from infra import audit_log
-from infra.settings import AuditSettings
+from infra.audit_settings import AuditSettings
 from infra.signing_keys import COMMAND, ENVIRONMENT, described, open_source, read_key, sync_folder, write_key
 from infra.tables import audit_events, audit_keys, installation
 

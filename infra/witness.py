@@ -96,7 +96,7 @@ class WitnessServer(ThreadingHTTPServer):
     def server_bind(self) -> None:
         """Without the look-up of the host's full name, which may take long and which nobody reads."""
         TCPServer.server_bind(self)
-        self.server_name, self.server_port = self.server_address[:2]
+        self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
 
     def process_request(self, request: Any, client_address: Any) -> None:
         if self._free.acquire(blocking=False):

@@ -12,8 +12,8 @@ import sqlalchemy as sa
 from fwd2bot_core.audit.notes import Signer
 from fwd2bot_core.errors import Fwd2BotError, UsageError
 from infra import audit_keys, audit_log, pairing
+from infra.audit_settings import AuditSettings
 from infra.installation import Installation
-from infra.settings import AuditSettings
 from infra.signing_keys import open_source
 
 

@@ -81,8 +81,9 @@ def _read(seq: int, kind: str, after: Mapping[str, Any]) -> tuple[Verifier, Veri
 
 
 def _signed_by_whom_it_must(kind: str, opened: Opened, new: Verifier, old: Verifier | None) -> bool:
-    needed = {ADDED: {new}, ROTATED: {new, old}, REPLACED: {new}}.get(kind)
-    return needed is not None and needed <= set(opened.signatures) and (kind == ADDED) == (old is None)
+    needed: dict[str, set[Verifier | None]] = {ADDED: {new}, ROTATED: {new, old}, REPLACED: {new}}
+    right = kind in needed and needed[kind] <= set(opened.signatures)
+    return right and (kind == ADDED) == (old is None)
 
 
 def _text(seq: int, new: Verifier, old: Verifier | None) -> str:

@@ -18,8 +18,8 @@ from fwd2bot_core.audit.events import Actor, Event
 from fwd2bot_core.audit.notes import COSIGNATURE, Ed25519Signer, Signer, open_note, sign_note
 from fwd2bot_core.errors import Fwd2BotError, SettingsError, UnknownKey, UsageError
 from infra import audit_keys, audit_log, signing_keys
+from infra.audit_settings import AuditSettings
 from infra.database import Ledger, open_ledger
-from infra.settings import AuditSettings
 from infra.tables import audit_events, installation
 
 NAME = "fwd2bot/test"
