@@ -32,13 +32,22 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 
 
 def post(url: str, data: bytes, content_type: str, *, who: str) -> tuple[int, bytes]:
+    """The status and the answer's body, as of ``get``."""
+    headers = {"Content-Type": content_type, "User-Agent": "fwd2bot"}
+    return _ask(urllib.request.Request(url, data, headers, method="POST"), who)  # noqa: S310 - http(s) by the settings
+
+
+def get(url: str, *, who: str) -> tuple[int, bytes]:
     """The status and the answer's body, whatever the status is.
 
     Raises ``StoreUnreachable`` when there is no answer, ``StoreError`` for one that is too long. ``who`` is for
     the message.
     """
-    headers = {"Content-Type": content_type, "User-Agent": "fwd2bot"}
-    request = urllib.request.Request(url, data, headers, method="POST")  # noqa: S310 - settings allow http(s) only
+    return _ask(urllib.request.Request(url, headers={"User-Agent": "fwd2bot"}), who)  # noqa: S310 - as above
+
+
+def _ask(request: urllib.request.Request, who: str) -> tuple[int, bytes]:
+    url = request.full_url
     try:
         with urllib.request.build_opener(_NoRedirect).open(request, timeout=SECONDS) as answer:
             return answer.status, _all(answer, who, url)
