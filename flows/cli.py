@@ -11,6 +11,7 @@ from cyclopts import CycloptsError
 import flows.audit
 import flows.audit_keys
 import flows.audit_looking
+import flows.audit_states
 import flows.deploy
 import flows.judging
 import flows.looking

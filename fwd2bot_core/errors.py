@@ -24,6 +24,7 @@
     │   └── TrainingStopped            1  somebody asked; what was learned is saved
     ├── ImageRejected                  3  one image cannot be compressed; carries a reason for its row
     ├── NotInArchive                   1  nothing is known of that image
+    ├── NotAbsent                      1  something is known of an image that was to be proven absent
     └── IntegrityError                 5  stored bytes are not the bytes that were committed
         ├── NoteInvalid                5  a signed note of a wrong form, or with a known key's wrong signature
         └── UnknownKey                 5  signed by nobody whose key is known, or by a key that may not any more
@@ -175,6 +176,10 @@ class ImageRejected(Fwd2BotError):
 
 class NotInArchive(Fwd2BotError):
     """Nothing is known of that image, or it has no committed summary tokens yet."""
+
+
+class NotAbsent(Fwd2BotError):
+    """The image is known, so that its absence cannot be proven."""
 
 
 class IntegrityError(Fwd2BotError):

@@ -13,7 +13,7 @@ from datetime import date
 from typing import Any
 
 from fwd2bot_core.audit.canonical import canonical, commitment, parse
-from fwd2bot_core.audit.merkle import leaf_hash, root
+from fwd2bot_core.audit.merkle import inclusion_proof, leaf_hash, root
 from fwd2bot_core.errors import IntegrityError
 from fwd2bot_core.tokens.fidelity import probes_sha256
 from fwd2bot_core.work import Batch, ImageFact, Unit
@@ -93,6 +93,16 @@ def verify_subroot(data: bytes, subroot: str) -> None:
     found = root(map(leaf_hash, _lines(data))).hex()
     if found != subroot:
         raise IntegrityError(f"the audit segment's root is {found}, not {subroot} as committed")
+
+
+def prove_line(data: bytes, index: int) -> tuple[bytes, ...]:
+    """The path from line ``index`` to the segment's root, for ``merkle.verify_inclusion``."""
+    hashes = [leaf_hash(line) for line in _lines(data)]
+    return tuple(
+        inclusion_proof(
+            index, len(hashes), lambda level, number: root(hashes[number << level : (number + 1) << level])
+        )
+    )
 
 
 def _lines(data: bytes) -> list[bytes]:
