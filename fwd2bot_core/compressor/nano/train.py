@@ -6,7 +6,7 @@
     tower     the vision tower learns to say what lies in each compartment
     base      under the frozen tower, projector and language model learn to answer from all visual tokens
     adapters  everything frozen; pairs and summary tokens learn both passes, in one graph, with both losses
-    prefixes  the same goes on, with short prefixes and false captions, which are the hard part
+    refining  the same goes on, with harder captions
 
 Each stage ends after its steps and continues from its checkpoint if it was stopped. What a stage learns is said in
 ``stages``. Knows nothing of how a compressor is used.
@@ -32,12 +32,12 @@ PICTURES = 20_000
 TOWER = Recipe("tower", steps=2400, minutes=60, rate=2e-3, batch=64, weight_decay=0.05)
 BASE = Recipe("base", steps=2400, minutes=120, rate=2e-3, batch=32)
 ADAPTERS = Recipe("adapters", steps=1500, minutes=120, rate=2e-3, batch=32, weight_decay=0.0)
-PREFIXES = Recipe("prefixes", steps=5000, minutes=180, rate=1e-3, batch=32, weight_decay=0.0)
+REFINING = Recipe("refining", steps=3500, minutes=180, rate=1.5e-3, batch=32, weight_decay=0.0)
 STAGES = (
     (TOWER, stages.tower),
     (BASE, stages.base),
     (ADAPTERS, stages.adapters),
-    (PREFIXES, stages.prefixes),
+    (REFINING, stages.refining),
 )
 
 
@@ -74,8 +74,7 @@ def main() -> None:
     for recipe, stage in STAGES:
         learn, terms = stage(bench, recipe.batch)
         with made_faster(bench.net):
-            rates = stages.quicker(learn) if recipe is PREFIXES else {}
-            done[recipe] = run(recipe, learn, terms, chosen.work / f"{recipe.name}.pt", rates=rates)
+            done[recipe] = run(recipe, learn, terms, chosen.work / f"{recipe.name}.pt")
     from fwd2bot_core.compressor.nano.publish import publish
 
     publish(bench.net, done, chosen.out, origin)

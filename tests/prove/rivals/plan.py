@@ -21,7 +21,7 @@ PREFIXES = (1, 2, 4, 9)  # what the bundle serves
 RIVALS = {"pooling": SQUARES, "resizing": SQUARES, "querying": SQUARES, "single-pass": SQUARES}
 SEEDS = (1, 2, 3)
 VARIANTS = ("both", "answers", "contrast", "one-adapter", "single-pass")
-TWIN_STEPS = train.ADAPTERS.steps + train.PREFIXES.steps  # as many as the shipped pairs get
+TWIN_STEPS = train.ADAPTERS.steps + train.REFINING.steps  # as many as the shipped pairs get
 
 
 @dataclass(frozen=True, slots=True)

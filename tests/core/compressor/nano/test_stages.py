@@ -82,7 +82,7 @@ def test_shapes_and_colours_are_learned_where_they_are_named():
 
 @pytest.mark.parametrize("number", range(4))
 def test_a_step_is_the_same_again_and_moves_all_that_is_learned(bench, number):
-    stage = (stages.tower, stages.base, stages.adapters, stages.prefixes)[number]
+    stage = (stages.tower, stages.base, stages.adapters, stages.refining)[number]
     torch.manual_seed(0)
     learn, terms = stage(bench, 4)
     for parameter in learn.values():
@@ -95,31 +95,11 @@ def test_a_step_is_the_same_again_and_moves_all_that_is_learned(bench, number):
         assert first != pytest.approx(other, rel=1e-4)
         sum(terms(3).values()).backward()
     still = {name for name, parameter in learn.items() if parameter.grad is None}
-    if stage is stages.prefixes:  # the heads of the other prefixes wait for their steps
-        waiting = {name for name in still if name.startswith("naming.")}
-        assert len(waiting) == 2 * 4
-        still -= waiting
     assert not still
     assert all(np.isfinite(value) for value in first.values())
     bench.net.requires_grad_(False)
     for parameter in learn.values():
         parameter.grad = None
-
-
-def test_what_reads_learns_quicker_than_what_writes(bench):
-    learn, _ = stages.prefixes(bench, 4)
-    rates = stages.quicker(learn)
-    assert set(rates.values()) == {stages.QUICKER}
-    assert {name.split(".")[0] for name in rates} == {"answer"}
-    assert {name.split(".")[0] for name in learn.keys() - rates} >= {"compress", "summary_tokens", "naming"}
-
-
-def test_the_heads_that_ask_for_facts_fall_silent(bench, monkeypatch):
-    monkeypatch.setattr(stages, "NAMING", 2)
-    _, terms = stages.prefixes(bench, 4)
-    with made_faster(bench.net), torch.no_grad():
-        assert "named" in terms(0)
-        assert "named" not in terms(2)
 
 
 def test_every_kind_of_question_has_a_loss_of_its_own(bench):
