@@ -50,15 +50,13 @@ class Judge:
     @property
     def anchored_to(self) -> int:
         """How many events, from the first one on, somebody outside vouches for."""
-        sizes = [one.size for one in self.agreed if one.outside and one.size <= self.good]
         whole = [self._reach(one) for one, runs in self.runs.items() if not runs]
-        return max([*sizes, *whole], default=0)
+        return max([self._agreed_to(lambda one: one.outside), *whole])
 
-    @property
-    def good(self) -> int:
-        """The last size, before anything was denied, that a statement agrees with."""
+    def _agreed_to(self, counts: Callable[[Statement], bool]) -> int:
+        """The largest size, below whatever is denied, that a statement which counts agrees with."""
         denied = min((one.size for one in self.denied), default=self.told.rows + 1)
-        return max((one.size for one in self.agreed if one.size < denied), default=0)
+        return max((one.size for one in self.agreed if one.size < denied and counts(one)), default=0)
 
     def _says(self, one: Statement) -> bool | None:
         """Whether the log agrees; None where that cannot be told."""
@@ -77,7 +75,7 @@ class Judge:
         suspects = {one.where: one for one in [*self.denied, *self.beyond] if one.outside and one.root}
         for one in suspects.values():  # the largest of each anchor
             try:
-                runs = self._differing(one, self.good, self._reach(one))
+                runs = self._differing(one, self._agreed_to(_of(one.where)), self._reach(one))
             except (StoreError, IntegrityError) as error:
                 self._add(Verdict.UNREADABLE, None, None, f"{error}", one.where)
                 continue
@@ -98,20 +96,25 @@ class Judge:
 
     def _window(self, denied: Statement) -> None:
         """Nobody keeps single hashes, so that only two signed states limit where it is."""
-        if any(not one.somewhere and self.good <= (one.seq or 0) < denied.size for one in self._found(_BAD)):
+        first = self._agreed_to(
+            lambda one: one.outside or not denied.outside
+        )  # the ledger's own may be forged
+        exact = [one.seq or 0 for one in self._found(_BAD) if not one.somewhere]
+        if any(first <= seq < denied.size for seq in exact):
             return  # a row that does not agree with itself explains it
         detail = (
             f"the events up to {denied.size - 1:,} do not give the root that {_named(denied)} was signed over"
-            + (f", those up to {self.good - 1:,} do" if self.good else "")
+            + (f", those up to {first - 1:,} do" if first else "")
         )
-        self._add(_BAD, self.good, denied.size - 1, detail, denied.where, somewhere=True)
+        self._add(_BAD, first, denied.size - 1, detail, denied.where, somewhere=True)
 
     def _forked(self) -> None:
         pair = self._contradiction()
         if pair is None:
             return
         firsts = [runs[0].first for runs in self.runs.values() if runs]
-        seq, until = (min(firsts), None) if firsts else (self.good, min(one.size for one in pair) - 1)
+        window = self._agreed_to(lambda one: one.outside), max(min(one.size for one in pair) - 1, 0)
+        seq, until = (min(firsts), None) if firsts else window
         detail = (
             f"{_named(pair[0])} and {_named(pair[1])} are both signed and cannot both be true: whoever has the key "
             "signed two histories"
@@ -197,6 +200,10 @@ class Judge:
         somewhere: bool = False,
     ) -> None:
         self._findings.append(Finding(verdict, seq, until, detail, where, somewhere))
+
+
+def _of(where: str) -> Callable[[Statement], bool]:
+    return lambda one: one.where == where
 
 
 def _named(one: Statement) -> str:
