@@ -90,10 +90,10 @@ for what is in its compartment; then all of it was frozen and rank-{rank} pairs 
 {spec.k} summary tokens learned the double forward pass with both losses, autoregressive and contrastive, in one graph,
 each step with the first 1, 2, 4 or all {spec.k} of them. The summary tokens began as the names of the compartments, and
 in the first 400 steps their states were also drawn, ever less, towards the mean visual token of each compartment. In a
-last stage each caption had three false ones to be told from, and being told apart counted twice. (In the base's first 1,090 steps the words for
-size and pose were not yet among those that tokens lie near.) Training pictures came the whole way of a night's photo:
-rendered at 384 pixels, JPEG, decoded, fitted; half of them were then put together anew from compartments. A fifth were
-of easy-VQA's training split. Curves: `loss.svg`; all figures: `evaluation.json`;
+last stage each caption had three false ones to be told from, and being told apart counted twice. (In the base's first
+1,090 steps the words for size and pose were not yet among those that tokens lie near.) Training pictures came the whole
+way of a night's photo: rendered at 384 pixels, JPEG, decoded, fitted; half of them were then put together anew from
+compartments. A fifth were of easy-VQA's training split. Curves: `loss.svg`; all figures: `evaluation.json`;
 `python -m fwd2bot_core.compressor.nano.figures` measures them again.
 
 ## Limits
