@@ -3,6 +3,10 @@
     policies                                                 each version of each policy, word for word
     object_facts 1--* object_dates, object_tags              what policies look at beside the ledger's own facts
     legal_holds 1--* hold_members *--1 object_versions       what must stay whatever a policy says
+    people 1--* person_roles                                 who may do what, by registered keys
+    disposition_lists 1--* disposition_items                 what may go, fixed when listed, and what became of it
+    disposition_lists 1--* approvals                         what people signed about it
+    certificates *--1 object_versions                        what is gone, and how that was confirmed
 
 A row of ``object_facts`` or a date that is missing is not known, which keeps the original. Knows nothing about queries.
 """
@@ -91,4 +95,95 @@ hold_members = sa.Table(
         autoincrement=False,
         index=True,  # a decision asks for one version's holds
     ),
+)
+
+people = sa.Table(
+    "people",
+    metadata,
+    sa.Column("id", ID, primary_key=True),
+    sa.Column("name_ref", sa.String(64), nullable=False, unique=True),  # of ``audit_values``
+    sa.Column("kind", sa.String(10), nullable=False),  # "ssh": a public key; "oidc": issuer and subject
+    sa.Column("key", sa.Text, nullable=False, unique=True),  # so that one key is never two people
+    sa.Column("registered_at", UtcDateTime, nullable=False),
+    sa.Column("revoked_at", UtcDateTime),
+)
+
+person_roles = sa.Table(
+    "person_roles",
+    metadata,
+    sa.Column("person_id", sa.ForeignKey("people.id"), primary_key=True, autoincrement=False),
+    sa.Column("role", sa.String(20), primary_key=True),  # ``roles.Role``
+)
+
+disposition_lists = sa.Table(
+    "disposition_lists",
+    metadata,
+    sa.Column("id", sa.String(60), primary_key=True),
+    sa.Column("collection_id", sa.ForeignKey("collections.id"), nullable=False, index=True),
+    sa.Column("policy_id", sa.String(64), nullable=False),
+    sa.Column("policy_version", sa.BigInteger, nullable=False),
+    sa.Column("policy_sha256", sa.String(64), nullable=False),
+    sa.Column("as_of", UtcDateTime, nullable=False),  # the clock of its decisions
+    sa.Column("path", sa.Text, nullable=False, unique=True),  # of the manifest in the archive
+    sa.Column("sha256", sa.String(64), nullable=False),  # of the manifest: what people sign
+    sa.Column("objects", sa.BigInteger, nullable=False),
+    sa.Column("bytes", sa.BigInteger, nullable=False),
+    sa.Column("approvals", sa.Integer, nullable=False),  # that the policy asks for; 0: automatic
+    sa.Column("state", sa.String(20), nullable=False),  # ``disposition.ListState``
+    sa.Column("author_ref", sa.String(64), nullable=False),
+    sa.Column("made_at", UtcDateTime, nullable=False),
+    sa.Column("expires_at", UtcDateTime, nullable=False),  # not carried out by then: make a new one
+    sa.Column("grace_until", UtcDateTime),  # known once it is approved
+    sa.Column("ended_at", UtcDateTime),
+    sa.ForeignKeyConstraint(["policy_id", "policy_version"], ["policies.id", "policies.version"]),
+)
+
+disposition_items = sa.Table(
+    "disposition_items",
+    metadata,
+    sa.Column("list_id", sa.ForeignKey("disposition_lists.id"), primary_key=True),
+    sa.Column(
+        "object_version_id",
+        sa.ForeignKey("object_versions.id"),
+        primary_key=True,
+        autoincrement=False,
+        index=True,
+    ),
+    sa.Column("number", sa.BigInteger, nullable=False),  # its line in the manifest, from 0
+    sa.Column("state", sa.String(20), nullable=False),  # ``disposition.ItemState``
+    sa.Column("reason", sa.String(40)),  # why it left the straight way
+    sa.Column("detail", sa.Text),
+    sa.Column("intent_seq", sa.BigInteger),  # the event that said that it would go
+    sa.Column("changed_at", UtcDateTime, nullable=False),
+    sa.Index(None, "list_id", "state"),
+)
+
+approvals = sa.Table(
+    "approvals",
+    metadata,
+    sa.Column("list_id", sa.ForeignKey("disposition_lists.id"), primary_key=True),
+    sa.Column("person_id", sa.ForeignKey("people.id"), primary_key=True, autoincrement=False),
+    sa.Column("approved", sa.Boolean, nullable=False),  # or refused
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("statement", sa.LargeBinary, nullable=False),  # the exact bytes that were signed
+    sa.Column("signature", sa.Text, nullable=False),
+    sa.Column("signed_at", UtcDateTime, nullable=False),
+)
+
+certificates = sa.Table(
+    "certificates",
+    metadata,
+    sa.Column(
+        "object_version_id", sa.ForeignKey("object_versions.id"), primary_key=True, autoincrement=False
+    ),
+    sa.Column("list_id", sa.ForeignKey("disposition_lists.id"), nullable=False, index=True),
+    sa.Column("intent_seq", sa.ForeignKey("audit_events.seq"), nullable=False),
+    sa.Column("confirmed_seq", sa.ForeignKey("audit_events.seq"), nullable=False),
+    sa.Column("deleted_at", UtcDateTime, nullable=False),
+    sa.Column(
+        "purge_not_before", UtcDateTime
+    ),  # when the provider's own copies may end; null: nobody told us
+    sa.Column(
+        "others", sa.Text, nullable=False
+    ),  # JSON: other versions, markers and replicas that are known of
 )

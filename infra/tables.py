@@ -12,7 +12,7 @@
     audit_checkpoints 1--* audit_anchors; audit_keys         what was signed, where that is kept outside, by which key
     audit_states                                             nightly lists of every object version and its facts
     installation                                             which archive belongs to this ledger
-    retention_tables                                         policies, facts that they look at, legal holds
+    retention_tables                                         policies, holds, people, disposition lists, certificates
 
 ``UNIQUE(object_version, compressor)`` in ``work`` and ``summaries`` picks the winner when two runs meet.
 Knows nothing about queries; those stand beside the steps that need them.
@@ -87,9 +87,8 @@ object_versions = sa.Table(
     sa.Column("content_sha256", sa.ForeignKey("contents.sha256")),  # known once a worker has read it
     sa.Column("first_seen_at", UtcDateTime, nullable=False),
     sa.Column("superseded_at", UtcDateTime),  # when a listing showed another version under this key
-    sa.Column(
-        "facts", sa.Integer, nullable=False, server_default="0"
-    ),  # about it in the audit trail, numbered
+    sa.Column("facts", sa.Integer, nullable=False, server_default="0"),  # in the audit trail, numbered
+    sa.Column("destroyed_seq", sa.BigInteger),  # the event that confirmed that it is gone; null: it is not
     sa.UniqueConstraint("collection_id", "key", "identity"),
     sa.Index(None, "collection_id", "id"),  # the plan walks a collection in the order of discovery
     sa.Index(None, "content_sha256"),

@@ -1,5 +1,8 @@
 """Policies, the facts that they look at, and legal holds."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -61,22 +64,19 @@ def upgrade() -> None:
 
 
 def _about_photos(time: infra.tables.UtcDateTime) -> None:
-    own = {
-        "object_facts": [sa.Column("captured_at", time, nullable=True)],
-        "object_dates": [
-            sa.Column("name", sa.String(length=64), nullable=False),
-            sa.Column("at", time, nullable=False),
-        ],
-        "object_tags": [sa.Column("tag", sa.String(length=64), nullable=False)],
-    }
-    for table, columns in own.items():
-        key = ["object_version_id", *(column.name for column in columns if table != "object_facts")][:2]
-        op.create_table(
-            table,
-            sa.Column("object_version_id", _NUMBER, autoincrement=False, nullable=False),
-            *columns,
-            sa.ForeignKeyConstraint(
-                ["object_version_id"], ["object_versions.id"], name=op.f(f"fk_{table}_object_version_id")
-            ),
-            sa.PrimaryKeyConstraint(*key, name=op.f(f"pk_{table}")),
-        )
+    _about_photo("object_facts", [sa.Column("captured_at", time, nullable=True)], [])
+    name = sa.Column("name", sa.String(length=64), nullable=False)
+    _about_photo("object_dates", [name, sa.Column("at", time, nullable=False)], ["name"])
+    _about_photo("object_tags", [sa.Column("tag", sa.String(length=64), nullable=False)], ["tag"])
+
+
+def _about_photo(table: str, columns: Sequence[sa.Column[Any]], key: Sequence[str]) -> None:
+    op.create_table(
+        table,
+        sa.Column("object_version_id", _NUMBER, autoincrement=False, nullable=False),
+        *columns,
+        sa.ForeignKeyConstraint(
+            ["object_version_id"], ["object_versions.id"], name=op.f(f"fk_{table}_object_version_id")
+        ),
+        sa.PrimaryKeyConstraint("object_version_id", *key, name=op.f(f"pk_{table}")),
+    )
