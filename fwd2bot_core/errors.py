@@ -23,6 +23,9 @@
     │   ├── TrainingFailed             1  a loss is no number, or a checkpoint is none
     │   └── TrainingStopped            1  somebody asked; what was learned is saved
     ├── ImageRejected                  3  one image cannot be compressed; carries a reason for its row
+    ├── AccessDenied                   4  that person may not do that
+    │   └── SignatureRefused           4  no signature of that person over these bytes
+    ├── BlockedByPolicy                4  a list, a hold, a limit or a state forbids it
     ├── NotInArchive                   1  nothing is known of that image
     ├── NotAbsent                      1  something is known of an image that was to be proven absent
     └── IntegrityError                 5  stored bytes are not the bytes that were committed
@@ -172,6 +175,22 @@ class ImageRejected(Fwd2BotError):
 
     def __reduce__(self) -> tuple[type[ImageRejected], tuple[RejectReason, str]]:
         return type(self), (self.reason, self.detail)  # travels between processes
+
+
+class AccessDenied(Fwd2BotError):
+    """That person may not do that; the attempt is an event of the audit trail."""
+
+    exit_code = ExitCode.BLOCKED_BY_POLICY
+
+
+class SignatureRefused(AccessDenied):
+    """There is no valid signature by that person's key over exactly these bytes."""
+
+
+class BlockedByPolicy(Fwd2BotError):
+    """A policy, a legal hold, a limit or the state of a list forbids it; nothing was done."""
+
+    exit_code = ExitCode.BLOCKED_BY_POLICY
 
 
 class NotInArchive(Fwd2BotError):
