@@ -1,4 +1,4 @@
-"""The night: discover, plan, compress, publish, sweep. Readable from top to bottom; each step stands in
+"""The night: discover, plan, compress, publish, sweep, sign. Readable from top to bottom; each step stands in
 ``tasks``.
 
 ``run_night`` is the night itself and needs no Prefect; ``flows.prefect_night`` is the same night with
@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Literal, ParamSpec, Protocol, TypeVar
 
@@ -19,6 +20,7 @@ from infra.installation import Installation, opened
 from infra.leases import heartbeat
 from infra.settings import Settings
 from tasks import runs
+from tasks.checkpoint import sign
 from tasks.compress import compress
 from tasks.discover import Discovery, discover
 from tasks.plan import Plan, write_plan
@@ -100,7 +102,10 @@ def run_night(
         except BaseException as error:
             with contextlib.suppress(LedgerError, LeaseLost):  # the first error is the one to report
                 runs.fail(house, run, error)
+            if isinstance(error, Exception):  # not an interrupt, which wants an end at once
+                sign(house, reason="run_failed", role=role)
             raise
+        summary = replace(summary, audit=step(sign, house, reason="run_ended", role=role))
     screen.finished(summary)
     return summary
 

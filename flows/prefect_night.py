@@ -105,4 +105,8 @@ def night(collection: str | None = None, config: Path | None = None, kind: Kind 
 def _state(summary: NightSummary) -> State:
     kind = StateType.COMPLETED if summary.exit_code == 0 else StateType.FAILED
     name = str(summary.state).replace("_", " ").title()
+    if (
+        kind == StateType.FAILED and name == "Completed"
+    ):  # all is compressed, and the audit log is not what it was
+        name = "Failed"
     return State(type=kind, name=name, message=visible(summary.message))

@@ -22,6 +22,7 @@ from fwd2bot_core.errors import Fwd2BotError, IntegrityError, NoteInvalid, Store
 from infra import audit_keys, audit_log
 from infra.anchors import Anchor, Held, Receipt, anchors_of
 from infra.audit_recount import Known
+from infra.audit_restores import Restore, restores
 from infra.audit_tree import SqlTree
 from infra.database import Ledger
 from infra.installation import Installation
@@ -59,6 +60,7 @@ def look(house: Installation, origin: str, signer: Verifier, last: str | None) -
     """
     with house.ledger.read() as connection:  # first: what was anchored since must not look as if it were lost
         given, spans = _newest_rows(connection), [key.span for key in audit_keys.keys(connection)]
+        lost = restores(connection)
     found = Outside(anchors_of(house.settings))
     for anchor in found.anchors:
         held: list[Held] = []
@@ -68,7 +70,9 @@ def look(house: Installation, origin: str, signer: Verifier, last: str | None) -
         for one in held:  # each by itself: something put over a checkpoint must not hide it
             with _failing(anchor, found.failed):
                 known = [signer, *(span.verifier for span in spans if span.covers(one.size))]
-                found.known.append(_believed(origin, list(dict.fromkeys(known)), one))
+                believed = _believed(origin, list(dict.fromkeys(known)), one)
+                _require_this_life(believed, lost)
+                found.known.append(believed)
     return found
 
 
@@ -180,6 +184,15 @@ def _believed(origin: str, keys: Sequence[Verifier], held: Held) -> Known:
             f"of {origin!r} or not of the size in its name: name an empty place for this log"
         )
     return Known(checkpoint.size, checkpoint.root, held.place)
+
+
+def _require_this_life(known: Known, lost: Sequence[Restore]) -> None:
+    """Raises ``StoreError`` for what was signed over events that a recorded restore lost; it stays as it is."""
+    if any(restore.explains(known.size, known.root) for restore in lost):
+        raise StoreError(
+            f"{known.where} holds {known.size:,} events, of which some were lost when the ledger was restored from a "
+            "backup. Leave it as it is, and give the log a new anchor at an empty place (a new name in the settings)"
+        )
 
 
 def _times(row: sa.Row[Any] | None) -> tuple[int | None, datetime | None, datetime | None]:

@@ -41,6 +41,28 @@ class NamedFailure:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Anchored:
+    """Whether the audit log was signed at the end of the run, and who keeps the checkpoint."""
+
+    signed: int | None = None  # events that the newest checkpoint covers; None: the log was not signed
+    anchors: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)  # by anchor: why it does not have the checkpoint
+    problem: str | None = None  # why the log was not signed
+    contradiction: bool = False  # it is not signed because it is not what was signed before
+
+    @property
+    def message(self) -> str | None:
+        """One sentence; None when all is well."""
+        if self.problem is not None:
+            return f"audit log NOT SIGNED, its new events are NOT YET ANCHORED: {self.problem}"
+        if self.failed:
+            return "audit log NOT YET ANCHORED at " + "; ".join(
+                f"{k} ({why})" for k, why in self.failed.items()
+            )
+        return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NightSummary:
     """Sizes in bytes, times in seconds. ``left`` are claimed images that the next night resumes."""
 
@@ -70,6 +92,7 @@ class NightSummary:
     open_failures: int = 0  # images of this collection that this or an earlier run could not compress
     fidelity: Scores | None = None  # None: no image of this run was judged
     unjudged: int = 0  # images that were chosen to be judged, and could not be
+    audit: Anchored | None = None  # known once the run is over; never in the ledger's record of the run
 
     @property
     def state(self) -> RunState:
@@ -82,6 +105,8 @@ class NightSummary:
     def exit_code(self) -> ExitCode:
         """What the command ends with."""
         if any(problem.startswith("IntegrityError") for problem in self.broken):
+            return ExitCode.INTEGRITY
+        if self.audit is not None and self.audit.contradiction:
             return ExitCode.INTEGRITY
         codes = {RunState.COMPLETED: ExitCode.OK, RunState.PARTLY_FAILED: ExitCode.PARTLY_FAILED}
         return codes.get(self.state, ExitCode.FAILED)
@@ -99,6 +124,11 @@ class NightSummary:
     @property
     def message(self) -> str:
         """One sentence for a log line."""
+        said = self.audit.message if self.audit is not None else None
+        return f"{self._done}; {said}" if said else self._done
+
+    @property
+    def _done(self) -> str:
         if not (self.compressed or self.failed or self.left):
             still = (
                 f"; {self.open_failures:,} failed before and wait for a retry" if self.open_failures else ""
