@@ -88,12 +88,12 @@ def encode_entries(bodies: Iterable[bytes]) -> bytes:
 
 def decode_entries(data: bytes) -> list[bytes]:
     """The bodies of a bundle; raises ``IntegrityError`` for one that is cut off."""
-    bodies = []
+    bodies: list[bytes] = []
     at = 0
     while at < len(data):
         start = at + 2
         at = start + int.from_bytes(data[start - 2 : start], "big")
-        if start > len(data) or at > len(data):
+        if at > len(data):
             raise IntegrityError(f"the entry bundle is cut off in entry {len(bodies)}; read it again")
         bodies.append(data[start:at])
     return bodies

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from base64 import b64encode
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from fwd2bot_core.audit.merkle import HASH_BYTES
 from fwd2bot_core.audit.notes import strict_base64
@@ -21,7 +21,8 @@ _MOST_TEXT = 1 << 20  # characters; a file that somebody hands us may be anythin
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,18}")
 
 
-class TlogProof(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class TlogProof:
     """What the text says; nothing of it is verified."""
 
     index: int  # of the event, from 0

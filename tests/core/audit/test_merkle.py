@@ -163,7 +163,7 @@ def test_every_tree_is_proven_to_begin_every_later_one() -> None:
             assert verify_consistency(old, root_of(old), size, root_of(size), proof), (old, size)
 
 
-@pytest.mark.parametrize(("index", "size"), [(0, 0), (5, 5), (9, 5), (-1, 5)])
+@pytest.mark.parametrize(("index", "size"), [(0, 0), (1, 1), (7, 1), (5, 5), (9, 5), (-1, 5)])
 def test_no_proof_for_a_leaf_that_is_not_there(index: int, size: int) -> None:
     with pytest.raises(ValueError, match=f"no leaf {index}"):
         inclusion_proof(index, size, subtree)
@@ -249,6 +249,16 @@ def test_a_consistency_proof_is_good_for_its_own_sizes_only(
     assert not verify_consistency(old, root_of(size), size, root_of(size), proof)
     assert not verify_consistency(old, flip(root_of(old), other_old), size, root_of(size), proof)
     assert not verify_consistency(old, root_of(old), size, flip(root_of(size), other_old), proof)
+
+
+def test_bytes_that_move_from_one_hash_into_its_neighbour_change_the_verdict() -> None:
+    """Hashed in a row they would be the same: only their lengths tell."""
+    sibling, *rest = inclusion_proof(4, 7, subtree)
+    moved = HASHES[4] + sibling[:1]
+    assert node_hash(moved, sibling[1:]) == node_hash(HASHES[4], sibling)
+    assert not verify_inclusion(moved, 4, 7, [sibling[1:], *rest], root_of(7))
+    (right,) = consistency_proof(4, 7, subtree)
+    assert not verify_consistency(4, root_of(4) + right[:1], 7, root_of(7), [right[1:]])
 
 
 def test_a_log_that_was_rewritten_has_no_proof_from_the_old_root() -> None:
