@@ -1,0 +1,56 @@
+"""Who may do what: roles, and the acts that each one is for.
+
+A person has any number of roles; an act that is not in the table is nobody's. Knows names only.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Role(StrEnum):
+    """What somebody is registered for."""
+
+    OPERATOR = "operator"  # runs what others decided
+    POLICY_AUTHOR = "policy_author"
+    APPROVER = "approver"
+    COMPLIANCE = "compliance"
+    DATA_TEAM = "data_team"
+    AUDITOR = "auditor"
+
+
+class Act(StrEnum):
+    """What needs a registered person."""
+
+    DRAFT_POLICY = "policy.draft"
+    APPROVE_POLICY = "policy.approve"
+    MAKE_LIST = "list.make"
+    APPROVE_LIST = "list.approve"
+    REFUSE_LIST = "list.refuse"
+    RESCUE = "list.rescue"
+    PLACE_HOLD = "hold.place"
+    RELEASE_HOLD = "hold.release"
+    SEE_CONFIDENTIAL = "hold.see-confidential"
+
+
+_ALLOWED: dict[Act, frozenset[Role]] = {
+    Act.DRAFT_POLICY: frozenset({Role.POLICY_AUTHOR}),
+    Act.APPROVE_POLICY: frozenset({Role.APPROVER}),
+    Act.MAKE_LIST: frozenset({Role.OPERATOR, Role.COMPLIANCE}),
+    Act.APPROVE_LIST: frozenset({Role.APPROVER}),
+    Act.REFUSE_LIST: frozenset({Role.APPROVER, Role.COMPLIANCE}),
+    Act.RESCUE: frozenset(Role),  # to keep something is everybody's right
+    Act.PLACE_HOLD: frozenset({Role.COMPLIANCE}),
+    Act.RELEASE_HOLD: frozenset({Role.COMPLIANCE}),
+    Act.SEE_CONFIDENTIAL: frozenset({Role.COMPLIANCE}),
+}
+
+
+def may(roles: frozenset[Role], act: Act) -> bool:
+    """Whether one of ``roles`` is for that act."""
+    return bool(roles & _ALLOWED.get(act, frozenset()))
+
+
+def needed(act: Act) -> str:
+    """The roles that an act is for, as a message says it."""
+    return " or ".join(sorted(_ALLOWED.get(act, frozenset()))) or "nobody"
