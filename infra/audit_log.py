@@ -12,12 +12,14 @@ import getpass
 import secrets
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from itertools import islice
+from typing import Any
 
 import sqlalchemy as sa
 
 from fwd2bot_core.audit.canonical import commitment
 from fwd2bot_core.audit.events import Actor, Event
-from fwd2bot_core.audit.merkle import Frontier, leaf_hash, root
+from fwd2bot_core.audit.merkle import Frontier, leaf_hash, node_hash
 from infra.tables import audit_events, audit_head, audit_nodes, audit_values, object_versions
 
 NODE = 256  # leaves under a node of level 1, and nodes under one of the next level
@@ -32,26 +34,45 @@ def append_all(connection: sa.Connection, events: Sequence[Event]) -> int:
     """Store events in their order, at least one, as the next of the log; returns the first one's number."""
     frontier = _hold(connection)
     first = frontier.size
-    rows = []
+    rows, nodes = [], list[dict[str, Any]]()
     for seq, event in enumerate(events, first):
-        body = event.body(seq)
-        leaf = leaf_hash(body)
-        frontier.append(leaf)
-        rows.append(
-            {
-                "seq": seq,
-                "event_id": str(event.event_id),
-                "type": event.type,
-                "occurred_at": event.occurred_at,
-                "run_id": event.run_id,
-                "body": body,
-                "leaf": leaf,
-            }
-        )
+        row = _row(seq, event)
+        rows.append(row)
+        nodes += _completed(frontier, row["leaf"])
+        frontier.append(row["leaf"])
     connection.execute(audit_events.insert(), rows)
     connection.execute(audit_head.update().values(size=frontier.size, frontier=frontier.dump()))
-    _write_nodes(connection, first, frontier.size)
+    if nodes:
+        connection.execute(audit_nodes.insert(), nodes)
     return first
+
+
+def _row(seq: int, event: Event) -> dict[str, Any]:
+    body = event.body(seq)
+    return {
+        "seq": seq,
+        "event_id": str(event.event_id),
+        "type": event.type,
+        "occurred_at": event.occurred_at,
+        "run_id": event.run_id,
+        "body": body,
+        "leaf": leaf_hash(body),
+    }
+
+
+def _completed(frontier: Frontier, leaf: bytes) -> list[dict[str, Any]]:
+    """The nodes that ``leaf`` will complete when it is appended: of level 1 with each 256th leaf, and so on.
+
+    The eight last peaks are then the perfect subtrees on its left within the node.
+    """
+    nodes: list[dict[str, Any]] = []
+    number, peaks = frontier.size + 1, reversed(frontier.peaks)
+    while number % NODE == 0:
+        for peak in islice(peaks, NODE.bit_length() - 1):
+            leaf = node_hash(peak, leaf)
+        number //= NODE
+        nodes.append({"level": len(nodes) + 1, "number": number - 1, "hash": leaf})
+    return nodes
 
 
 def hold(connection: sa.Connection) -> int:
@@ -62,22 +83,6 @@ def hold(connection: sa.Connection) -> int:
 def _hold(connection: sa.Connection) -> Frontier:
     head = connection.execute(sa.select(audit_head.c.size, audit_head.c.frontier).with_for_update()).one()
     return Frontier.load(int(head.size), head.frontier)
-
-
-def _write_nodes(connection: sa.Connection, before: int, after: int) -> None:
-    """The nodes that the leaves from ``before`` to ``after`` completed, so that a proof reads few rows."""
-    level = 1
-    below = sa.select(audit_events.c.leaf.label("hash")).order_by(audit_events.c.seq)
-    place: sa.ColumnElement[int] = audit_events.c.seq
-    while (first := before // NODE) < (last := after // NODE):
-        for number in range(first, last):
-            children = below.where(place >= number * NODE, place < (number + 1) * NODE)
-            hashed = root(connection.execute(children).scalars())
-            connection.execute(audit_nodes.insert().values(level=level, number=number, hash=hashed))
-        before, after = first, last
-        level += 1
-        place = audit_nodes.c.number
-        below = sa.select(audit_nodes.c.hash).where(audit_nodes.c.level == level - 1).order_by(place)
 
 
 def next_fact(connection: sa.Connection, object_version_id: int) -> int:

@@ -16,14 +16,20 @@ from fwd2bot_core.errors import IntegrityError
 LARGEST_INT = 2**53 - 1
 MAX_DEPTH = 16
 MIN_SALT_BYTES = 16
+_encode = json.JSONEncoder(  # made once; ``default`` is asked about mappings that are no dict
+    sort_keys=True, separators=(",", ":"), ensure_ascii=False, check_circular=False, default=dict
+).encode
 
 
 def canonical(body: Mapping[str, Any]) -> bytes:
     """The exact UTF-8 bytes of a JSON object. Raises ``ValueError`` for anything outside the profile."""
     if not isinstance(body, Mapping):
         raise ValueError(f"the body of an audit record is a JSON object, not {type(body).__name__}")
-    checked = _checked(body, 0)
-    return json.dumps(checked, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    _check_object(body, 0)
+    try:
+        return _encode(body).encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"not valid Unicode: {error.object[error.start : error.end]!r}") from error
 
 
 def parse(data: bytes) -> dict[str, Any]:
@@ -52,36 +58,30 @@ def commitment(salt: bytes, field: str, value: str) -> str:
     return digest.hexdigest()
 
 
-def _checked(value: Any, depth: int) -> Any:
-    """A copy of plain dicts, lists, strings, ints, booleans and None, or ``ValueError``."""
+def _check_object(value: Mapping[Any, Any], depth: int) -> None:
+    """Raises ``ValueError`` for anything outside the profile, but for surrogates, which do not encode."""
+    if value and depth >= MAX_DEPTH:
+        raise ValueError(f"nested deeper than {MAX_DEPTH}")
+    for key, item in value.items():
+        if not isinstance(key, str) or not key.isascii() or "\x00" in key:
+            raise ValueError(f"keys of an audit record are ASCII strings without NUL, not {key!r}")
+        if type(item) is not str or "\x00" in item:  # most items are plain text, and a call costs
+            _check(item, depth + 1)
+
+
+def _check(value: Any, depth: int) -> None:
     if depth > MAX_DEPTH:
         raise ValueError(f"nested deeper than {MAX_DEPTH}")
-    if value is None or isinstance(value, bool):
-        return value
     if isinstance(value, str):
-        return _checked_text(value)
-    if isinstance(value, int):
+        if "\x00" in value:
+            raise ValueError(f"NUL in {value!r}")
+    elif isinstance(value, int):  # True and False too
         if abs(value) > LARGEST_INT:
             raise ValueError(f"{value} is beyond the integers that every JSON reader holds exactly")
-        return int(value)
-    if isinstance(value, Mapping):
-        return {_checked_key(key): _checked(item, depth + 1) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_checked(item, depth + 1) for item in value]
-    raise ValueError(f"an audit record cannot hold a {type(value).__name__}: {value!r}")
-
-
-def _checked_text(text: str) -> str:
-    if "\x00" in text:
-        raise ValueError(f"NUL in {text!r}")
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise ValueError(f"not valid Unicode: {text!r}") from error
-    return str(text)
-
-
-def _checked_key(key: Any) -> str:
-    if not isinstance(key, str) or not key.isascii():
-        raise ValueError(f"keys of an audit record are ASCII strings, not {key!r}")
-    return _checked_text(key)
+    elif isinstance(value, Mapping):
+        _check_object(value, depth)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            _check(item, depth + 1)
+    elif value is not None:
+        raise ValueError(f"an audit record cannot hold a {type(value).__name__}: {value!r}")

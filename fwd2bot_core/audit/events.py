@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from operator import attrgetter
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -56,7 +57,7 @@ class Event:
         """
         if seq < 0:
             raise ValueError(f"events are numbered from 0, not {seq}")
-        needed = {
+        body = {
             "v": VERSION,
             "seq": seq,
             "event_id": str(self.event_id),
@@ -66,8 +67,8 @@ class Event:
             "actor": {"ref": self.actor.ref, "role": self.actor.role},
             "software": self.software,
         }
-        optional = {name: getattr(self, name) for name in _OPTIONAL}
-        return canonical(needed | {name: value for name, value in optional.items() if value is not None})
+        optional = zip(_OPTIONAL, _optional(self), strict=True)
+        return canonical(body | {name: value for name, value in optional if value is not None})
 
 
 _OPTIONAL = (
@@ -82,6 +83,7 @@ _OPTIONAL = (
     "policy",
     "compressor",
 )
+_optional = attrgetter(*_OPTIONAL)
 
 
 def rfc3339(moment: datetime) -> str:
