@@ -18,7 +18,7 @@ from datetime import UTC, datetime, timedelta
 from typing import BinaryIO
 from weakref import WeakValueDictionary
 
-from fwd2bot_core.errors import ObjectChanged, ObjectExists, ObjectMissing
+from fwd2bot_core.errors import ObjectChanged, ObjectExists, ObjectForbidden, ObjectMissing
 from infra.objects.keys import check_key, check_prefix
 from infra.objects.protocol import ObjectInfo
 
@@ -47,6 +47,7 @@ class MemoryStore:
         self.versions = versions
         self._keys: dict[str, list[_Version]] = {}  # newest last; never empty
         self._puts = 0
+        self._held: set[tuple[str, str]] = set()  # key and identity of versions under a legal hold
         self._lock = threading.Lock()
         _ALIVE[self.name] = self
 
@@ -108,6 +109,8 @@ class MemoryStore:
         check_key(info.key)
         with self._lock:
             held = self._keys.get(info.key, [])
+            if (info.key, info.identity) in self._held:
+                raise ObjectForbidden(f"{self.uri} keeps {info.key!r} as {info.identity} under a legal hold.")
             kept = [version for version in held if version.info.identity != info.identity]
             if len(kept) < len(held):
                 self._keys[info.key] = kept
@@ -115,6 +118,13 @@ class MemoryStore:
                     del self._keys[info.key]
                 return
         raise self._gone_or_changed(info.key, info.identity)
+
+    def set_legal_hold(self, info: ObjectInfo, on: bool) -> None:
+        """As ``LegalHolds``."""
+        self.read(info.key, identity=info.identity)
+        with self._lock:
+            change = self._held.add if on else self._held.discard
+            change((info.key, info.identity))
 
     def _newest(self, key: str) -> _Version:
         check_key(key)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Protocol, runtime_checkable
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,4 +77,14 @@ class ObjectStore(Protocol):
         """Delete exactly this version. Raises ``ObjectMissing`` if it is gone already, ``ObjectForbidden`` if it
         is locked. On a store without versions raises ``ObjectChanged`` if the key holds another object now; there
         the check and the deletion are not atomic, so originals on such a store are never destroyed by policy."""
+        ...
+
+
+@runtime_checkable
+class LegalHolds(Protocol):
+    """A store that can itself refuse to delete one version, for whatever case."""
+
+    def set_legal_hold(self, info: ObjectInfo, on: bool) -> None:
+        """Raise or lower the version's one flag. Raises ``ObjectMissing``, and ``ObjectForbidden`` where the store has
+        no such flags after all, or does not let us."""
         ...

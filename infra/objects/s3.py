@@ -29,6 +29,7 @@ from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_rand
 from fwd2bot_core.errors import (
     KeyRefused,
     ObjectChanged,
+    ObjectForbidden,
     ObjectExists,
     ObjectMissing,
     SettingsError,
@@ -136,6 +137,25 @@ class S3Store:
             raise ObjectChanged(f"{self.uri} now holds another object {info.key!r}; it was not deleted.")
         version = head.get("VersionId")  # without it, a versioned bucket would only hide the object
         self._delete(info.key, **({"VersionId": version} if version else {"IfMatch": head["ETag"]}))
+
+    def set_legal_hold(self, info: ObjectInfo, on: bool) -> None:
+        """As ``LegalHolds``; read back, since a server that knows no such flags may take the request all the same."""
+        named = {"VersionId": info.version} if info.version is not None else {}
+        wanted = "ON" if on else "OFF"
+        self._head(info.key, **named)
+        with translated(self.uri, info.key):
+            try:
+                self._ask("put_object_legal_hold", info.key, LegalHold={"Status": wanted}, **named)
+                said = self._ask("get_object_legal_hold", info.key, **named)["LegalHold"]["Status"]
+            except ClientError as error:
+                if status_of(error) != 400:  # what AWS says of a bucket without Object Lock
+                    raise
+                said = "none"
+        if said != wanted:
+            raise ObjectForbidden(
+                f"{self.uri} keeps no legal holds (asked for {wanted}, it says {said}): was its bucket made with Object "
+                "Lock?"
+            )
 
     def _listing(self, operation: str, prefix: str) -> Iterator[ObjectInfo]:
         with translated(self.uri):
