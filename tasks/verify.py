@@ -1,8 +1,9 @@
 """Scrubbing: are the committed bytes still the committed bytes, and do the tables still say so?
 
 Walks the audit log from its beginning. Each event must give its leaf hash; each object that a
-``batch.committed`` event names is read again; the tables and manifests that people and programs use are held
-against these, in both directions. Finds and names; repairs nothing, and never touches an original.
+``batch.committed`` event names is read again; the facts about each image must bear the numbers that the
+ledger counts; the tables and manifests that people and programs use are held against these, in both
+directions. Finds and names; repairs nothing, and never touches an original.
 Whoever rewrites the log with all its hashes is caught by what is kept outside of it, not here.
 """
 
@@ -21,10 +22,12 @@ from fwd2bot_core.errors import IntegrityError
 from infra.database import Ledger
 from infra.objects import ObjectStore
 from infra.tables import audit_events, audit_head, audit_segments, shards
+from tasks.verify_facts import Facts
 from tasks.verify_fidelity import altered_probes
 from tasks.verify_labels import check_label_checks
 from tasks.verify_manifests import check_manifests
 from tasks.verify_objects import Finding, Target, check, targets
+from tasks.verify_states import check_newest_list
 
 EVENTS_AT_ONCE = 1_000
 COMMITTED = "batch.committed"
@@ -46,27 +49,34 @@ def verify(
 ) -> Scrub:
     """Check everything that is committed; ``progress`` is told objects done and objects in all.
 
-    Holds one object at a time, and one number for each row of ``shards`` and ``audit_segments``; nights may run
-    meanwhile. Raises ``StoreUnreachable`` and ``LedgerError``: what cannot be asked is not known to be damaged.
+    Holds one object at a time, and one number for each row of ``shards``, ``audit_segments`` and ``object_versions``;
+    nights may run meanwhile. Raises ``StoreUnreachable`` and ``LedgerError``: what cannot be asked is not known to be
+    damaged.
     """
-    scrub, findings = Scrub(), list[Finding]()
+    scrub, findings, facts = Scrub(), list[Finding](), Facts(ledger)
     unexplained = _rows(ledger)  # asked before the log, so the events of all these rows are in it
     in_all = sum(map(len, unexplained.values()))
-    for found in _walk(ledger, scrub):
+    for found in _walk(ledger, scrub, facts):
         if isinstance(found, Finding):
             findings.append(found)
             continue
         checked = check(ledger, archive, found)
         findings += checked.findings
+        if found.kind == "shard":
+            facts.shard(checked.held)
+        else:
+            facts.segment(found, checked.held)
         if checked.row is not None:
             unexplained[found.kind].discard(checked.row)
         scrub.bytes += checked.bytes
         scrub.objects += 1
         progress(scrub.objects, max(scrub.objects, in_all))
+    findings += facts.findings
     findings += _without_event(ledger, unexplained)
     findings += (Finding("probes", *altered) for altered in altered_probes(ledger))
     findings += check_label_checks(ledger)
     findings += check_manifests(ledger, archive)
+    findings += check_newest_list(ledger, archive)
     scrub.findings = tuple(findings)
     return scrub
 
@@ -85,18 +95,20 @@ def _without_event(ledger: Ledger, unexplained: dict[str, set[int]]) -> Iterator
                 yield Finding("ledger", name, problem)
 
 
-def _walk(ledger: Ledger, scrub: Scrub) -> Iterator[Finding | Target]:
+def _walk(ledger: Ledger, scrub: Scrub, facts: Facts) -> Iterator[Finding | Target]:
     """What is wrong with the log itself, and each object that it names, in the order of the log."""
     before, expected = _size(ledger), 0
-    for row in _events(ledger):
+    for row in _events(ledger, facts.compare):
         if row.seq != expected:
             yield Finding("event", str(expected), f"missing: the log goes on at {row.seq}")
         if problem := _bad_event(row):
             yield Finding("event", str(row.seq), problem)
         try:
             body = parse(row.body)
+            facts.event(body)
             yield from targets(body) if body.get("type") == COMMITTED else ()
         except IntegrityError as error:
+            facts.lost()
             if not problem:
                 yield Finding("event", str(row.seq), str(error))
         expected = row.seq + 1
@@ -111,15 +123,17 @@ def _size(ledger: Ledger) -> int:
         return int(connection.execute(sa.select(audit_head.c.size)).scalar_one())
 
 
-def _events(ledger: Ledger) -> Iterator[sa.Row[Any]]:
-    """In pages, each in a short transaction: reading the objects between them may take hours."""
+def _events(ledger: Ledger, at_the_end: Callable[[sa.Connection], None]) -> Iterator[sa.Row[Any]]:
+    """In pages, each in a short transaction: reading the objects between them may take hours. ``at_the_end`` is given
+    the snapshot that shows that there are no more."""
     page = sa.select(audit_events).order_by(audit_events.c.seq).limit(EVENTS_AT_ONCE)
     last = -1
     while True:
         with ledger.read() as connection:
             rows = connection.execute(page.where(audit_events.c.seq > last)).all()
-        if not rows:
-            return
+            if not rows:
+                at_the_end(connection)
+                return
         yield from rows
         last = rows[-1].seq
 

@@ -42,7 +42,7 @@ COMPARED = {
 class Finding:
     """Something that is not what was committed."""
 
-    what: str  # "shard", "segment", "ledger", "summaries", "probes", "label check", "event" or "manifest"
+    what: str  # "shard", "segment", "ledger", "summaries", "probes", "label check", "event", "facts", ...
     name: str
     problem: str
 
@@ -99,6 +99,7 @@ class Checked:
     bytes: int  # read
     row: int | None  # its number in the table ``shards`` or ``audit_segments``; None: it has none
     findings: list[Finding]
+    held: list[Any] | None  # a shard's rows or a segment's lines; None: it could not be read
 
 
 def targets(body: Mapping[str, Any]) -> list[Target]:
@@ -120,7 +121,7 @@ def check(ledger: Ledger, archive: ObjectStore, target: Target) -> Checked:
         images = _images(connection, row) if row is not None and target.kind == "shard" else set()
     path = target.said.path
     findings = [Finding("ledger", path, problem) for problem in _differences(target, row)]
-    size = 0
+    size, held = 0, None
     try:
         data = archive.read(path)
         size = len(data)
@@ -135,7 +136,7 @@ def check(ledger: Ledger, archive: ObjectStore, target: Target) -> Checked:
         if row is not None and target.kind == "shard":
             findings += [Finding("ledger", path, wrong) for wrong in _wrong_codec(row, data)]
             findings += [Finding("summaries", path, wrong) for wrong in _wrong_rows(row, held, images)]
-    return Checked(size, None if row is None else row.id, findings)
+    return Checked(size, None if row is None else row.id, findings, held)
 
 
 def _row(connection: sa.Connection, target: Target) -> sa.Row[Any] | None:
