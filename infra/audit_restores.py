@@ -14,7 +14,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from fwd2bot_core.audit.events import Actor, Event
+from fwd2bot_core.audit.events import Actor, Event, rfc3339
 from infra import audit_log
 from infra.tables import audit_events
 
@@ -41,27 +41,38 @@ class Restore:
 
 
 def record(
-    connection: sa.Connection, *, first: int, lost: Collection[tuple[int, bytes]], reason: str, actor: Actor
-) -> int:
-    """Append the event; its number. ``lost`` are signed states of more than ``first`` events, at least one.
+    connection: sa.Connection,
+    *,
+    first: int,
+    last: int,
+    lost: Collection[tuple[int, bytes]],
+    reason: str,
+    actor: Actor,
+) -> Restore:
+    """Append the event, which must become number ``first``: the first one of the log's next life.
 
-    The event is the first one of the log's next life: ``before`` is the head that was lost, ``after`` the one that it
-    goes on from.
+    ``last``: the last event that anybody outside knew of. ``lost``: the signed states of more than ``first`` events;
+    empty where only a witness is left, who told no root. ``before`` is the head that was lost, ``after`` the one that
+    the log goes on from.
     """
-    size, root = max(lost)
-    states = [{"size": size, "root": root.hex()} for size, root in sorted(lost)]
+    known = [root for size, root in lost if size == last + 1]
     event = Event(
         type=RESTORED,
         occurred_at=audit_log.now(),
         actor=actor,
         run_id=_RUN,
-        subject={"first": first, "last": size - 1, "checkpoints": states},
-        before={"size": size, "root": root.hex()},
+        subject={
+            "first": first,
+            "last": last,
+            "checkpoints": [{"size": size, "root": root.hex()} for size, root in sorted(lost)],
+        },
+        before={"size": last + 1} | ({"root": known[0].hex()} if known else {}),
         after={"size": first, "life": len(restores(connection)) + 2},
         reason_code="restored_from_backup",
         reason_text=reason,
     )
-    return audit_log.append(connection, event)
+    seq = audit_log.append(connection, event)
+    return Restore(seq, rfc3339(event.occurred_at), first, last, frozenset(lost), reason)
 
 
 def restores(connection: sa.Connection) -> list[Restore]:

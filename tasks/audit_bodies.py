@@ -60,7 +60,7 @@ def read_bodies(
     transaction of its own, since what was appended once does not change. Rows that cannot be read end the reading
     with an ``UNREADABLE`` finding.
     """
-    read = Bodies(tree.size, tree)
+    read = Bodies(tree.size, tree, {tree.size: tree.root()})
     clock, stops = _Clock(timedelta(seconds=tolerance)), sorted(sizes)
     while tree.size < last:
         start, end = tree.size, min(tree.size + PAGE, last)
