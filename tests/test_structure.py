@@ -39,7 +39,7 @@ def test_there_is_something_to_look_at() -> None:
 
 def test_files_are_short_enough_to_be_read() -> None:
     lengths = {named(path): len(path.read_text().splitlines()) for path in [*SOURCES, *TESTS]}
-    del lengths["fwd2bot_core/audit/verifier/verify.py"]  # travels alone to strangers, so it cannot be several files
+    del lengths["fwd2bot_core/audit/verifier/verify.py"]  # travels alone, so it cannot be several files
     assert {
         name: lines for name, lines in lengths.items() if lines > (600 if "tests/" in name else 400)
     } == {}

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from importlib import resources
 from itertools import islice, pairwise
@@ -42,12 +42,14 @@ class Evidence:
     checkpoints: Sequence[tuple[int, str]]  # size and signed note, oldest first
     continues: Callable[[int, int], Sequence[bytes]]  # the consistency proof between two sizes
     anchors: Sequence[Mapping[str, Any]]  # size, anchor, kind, place, evidence, retain_until, anchored_at
-    keys: Sequence[Mapping[str, Any]]  # vkey, since, until
+    keys: Sequence[Mapping[str, Any]]  # vkey, since, until, vouched
     segment: Callable[[str], bytes] | None = None  # reads an audit segment by its path; None leaves them out
     values: Sequence[Mapping[str, str]] | None = (
         None  # ref, kind, salt, value: the names; None leaves them out
     )
-    policies: Mapping[str, bytes] = field(default_factory=dict)  # by file name
+    policy: Callable[[str], bytes | None] = lambda sha256: (
+        None
+    )  # reads a policy that an event names, word for word
 
     @property
     def newest(self) -> int:
@@ -101,7 +103,8 @@ class _Events:
 
     def __init__(self, evidence: Evidence, progress: Progress) -> None:
         self.count = self.covered = 0
-        self.segments: set[str] = set()
+        self.segments: set[str] = set()  # their paths
+        self.policies: set[str] = set()  # their hashes
         self._evidence, self._progress = evidence, progress
 
     def lines(self) -> Iterator[bytes]:
@@ -112,6 +115,8 @@ class _Events:
             self.covered += event["seq"] < self._evidence.newest
             if segment := (event.get("after") or {}).get("segment"):
                 self.segments.add(segment["path"])
+            if policy := event.get("policy"):
+                self.policies.add(policy["sha256"])
             self._progress(self.count)
 
 
@@ -144,8 +149,9 @@ def _add_files(bundle: BundleWriter, evidence: Evidence, said: _Events) -> None:
     if evidence.segment is not None:
         for path in sorted(said.segments):
             bundle.add(f"segments/{path}", [evidence.segment(path)])
-    for name, policy in sorted(evidence.policies.items()):
-        bundle.add(f"policies/{name}", [policy])
+    for sha256 in sorted(said.policies):
+        if (policy := evidence.policy(sha256)) is not None:
+            bundle.add(f"policies/{sha256}.yaml", [policy])
 
 
 def _documents(evidence: Evidence) -> Iterator[tuple[str, Any]]:

@@ -36,13 +36,16 @@ VERDICTS = (  # from harmless to grave
     "VALID",
     "NOT YET ANCHORED",  # nothing outside the operator's database vouches for it yet
     "CLOCK SUSPECT",  # the order is proven, a time in it is doubtful
+    "RESTORED FROM BACKUP",  # whole, but the log itself says that later events were lost
     "UNREADABLE",  # not checked: neither good nor bad news
     "UNKNOWN KEY",
     "TRUNCATED",  # something that was there is missing
     "MODIFIED",
     "FORKED",  # two signed states that cannot both be true
 )
-VALID, NOT_YET_ANCHORED, CLOCK_SUSPECT, UNREADABLE, UNKNOWN_KEY, TRUNCATED, MODIFIED, FORKED = VERDICTS
+VALID, NOT_YET_ANCHORED, CLOCK_SUSPECT, RESTORED, UNREADABLE, UNKNOWN_KEY, TRUNCATED, MODIFIED, FORKED = (
+    VERDICTS
+)
 
 MAX_PARTS = 60_000
 MAX_BYTES = 4 << 30  # of all parts, unpacked
@@ -57,7 +60,10 @@ ZIP_START = b"PK\x03\x04"
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._=-]*(/[A-Za-z0-9_][A-Za-z0-9._=-]*)*")
 DIGEST = b"sha256 "  # then, as the file's last 64 bytes, hex digits over all that stands before them
 TAIL = 22 + len(DIGEST) + 64
-PARTS = ("manifest", "keys", "checkpoints", "consistency", "anchors", "names", "events", "table", "segments")
+PARTS = (
+    *("manifest", "keys", "checkpoints", "consistency", "anchors", "names", "events", "table", "segments"),
+    *("policies", "elsewhere"),
+)
 COLUMNS = (
     "number event_id occurred_at type actor role on_behalf_of run_id collection reason_code reason_text subject "
     "before after policy compressor clock software"
@@ -181,7 +187,7 @@ def verify_inclusion(leaf: bytes, index: int, size: int, proof: Sequence[bytes],
 def verify_consistency(old: int, old_root: bytes, size: int, new_root: bytes, proof: Sequence[bytes]) -> bool:
     """RFC 9162, 2.1.4.2; every log continues the empty one."""
     if old in (0, size):
-        return not proof and old_root == (new_root if old == size else tree_root(())[1])
+        return 0 <= old <= size and not proof and old_root == (new_root if old == size else tree_root(())[1])
     path = list(proof) if old & (old - 1) else [old_root, *proof]
     if not 0 < old < size or not path:
         return False
@@ -433,6 +439,8 @@ class Verification:
         self.anchored = self.events = 0
         self.names: dict[str, str] = {}
         self.segments: dict[str, tuple[int, dict[str, Any]]] = {}
+        self.policies: set[str] = set()
+        self.lost: set[tuple[int, str]] = set()  # size and root of signed states that a restore lost
 
     @property
     def verdict(self) -> str:
@@ -521,10 +529,18 @@ class Verification:
             say(MODIFIED, f"the part {name} is not what was listed")
 
     def check_keys(self, say: Say) -> str:
-        own = [parse_key(each["vkey"]) for each in parse_json(self.read("keys.json"))]
+        listed = parse_json(self.read("keys.json"))
+        own = [parse_key(each["vkey"]) for each in listed]
         self.keys = tuple({(key.name, key.id): key for key in (*own, *self.given)}.values())
         if self.given:
             return "given to this program: " + ", ".join(map(str, self.given))
+        for each in listed:
+            if not each.get("vouched", True):
+                say(
+                    UNKNOWN_KEY,
+                    f"the key before {each['vkey']} was lost and did not sign for it",
+                    each["since"],
+                )
         return "TAKEN FROM THE BUNDLE, so compare with what their owners publish: " + ", ".join(map(str, own))
 
     def trusts(self, checkpoint: Checkpoint) -> bool:
@@ -547,23 +563,7 @@ class Verification:
         self.newest = self.checkpoints[max(self.checkpoints)]
         if not self.trusts(self.newest):
             say(UNKNOWN_KEY, f"no trusted key signed the newest checkpoint, of {self.newest.size} events")
-        for note in self.elsewhere:
-            self._compare(read_checkpoint(note, self.keys), self.newest, say)
         return f"{len(self.checkpoints)}, the newest over {self.newest.size} events of {self.newest.origin}"
-
-    def _compare(self, other: Checkpoint, newest: Checkpoint, say: Say) -> None:
-        """With a checkpoint that came on another way."""
-        mine = self.checkpoints.get(other.size)
-        if not self.trusts(other) or other.origin != newest.origin:
-            say(
-                UNKNOWN_KEY, f"the checkpoint of {other.size} events from elsewhere is another log's or key's"
-            )
-        elif mine is not None and mine.root != other.root:
-            say(FORKED, f"elsewhere the log of {other.size} events has another root than here", None)
-        elif other.size > newest.size:
-            say(TRUNCATED, f"elsewhere the log has {other.size} events, here {newest.size}", newest.size)
-        elif mine is None:
-            say(UNREADABLE, f"there is no checkpoint of {other.size} events here to compare with")
 
     def check_consistency(self, say: Say) -> str:
         proofs = {
@@ -580,17 +580,22 @@ class Verification:
 
     def check_anchors(self, say: Say) -> str:
         told: dict[int, list[str]] = {}
+        unknown = 0
         for anchor in parse_json(self.read("anchors.json")):
             checkpoint = self.checkpoints.get(anchor["size"])
             if checkpoint is None:
                 say(TRUNCATED, f"the anchored checkpoint of {anchor['size']} events is missing")
             elif anchor["kind"] == "witness" and not any(key.kind == 4 for key in checkpoint.signed):
-                say(UNKNOWN_KEY, f"no known witness signed the checkpoint of {checkpoint.size} events")
+                unknown = max(unknown, checkpoint.size)
+            elif anchor["kind"] == "timestamp" and not _stamped(anchor["evidence"], checkpoint):
+                say(MODIFIED, f"the time stamp is not over the checkpoint of {checkpoint.size} events")
             else:
                 told.setdefault(checkpoint.size, []).append(f"{anchor['kind']} {anchor['place']}")
+        self.anchored = max(told, default=0)
+        if unknown > self.anchored:
+            say(UNKNOWN_KEY, f"no known witness signed the checkpoint of {unknown} events")
         if not told:
             raise Bad(NOT_YET_ANCHORED, "nothing outside the operator's database vouches for this log")
-        self.anchored = max(told)
         places = "; ".join(sorted(told[self.anchored]))
         return f"{self.anchored} events, says the bundle; look there yourself: {places}"[:600]
 
@@ -677,8 +682,19 @@ class Verification:
         segment = (event.get("after") or {}).get("segment")
         if segment:
             self.segments[segment["path"]] = (number, segment)
+        if event.get("policy"):
+            self.policies.add(event["policy"]["sha256"])
+        if event["type"] == "log.restored":
+            lost = event["subject"]
+            self.lost |= {(state["size"], state["root"]) for state in lost["checkpoints"]}
+            say(
+                RESTORED,
+                f"event {number} records that events up to {lost['last']} of before were lost",
+                number,
+            )
         if latest - moment > CLOCKS_DIFFER:
             say(CLOCK_SUSPECT, f"event {number} says {moment}, after one of {latest}", number)
+            latest = moment  # a clock that was wrong for a while is told of once
         seen = min((time for size, time in self.cosigned if number < size), default=None)
         if seen is not None and moment - CLOCKS_DIFFER > datetime(1970, 1, 1) + timedelta(seconds=seen):
             say(CLOCK_SUSPECT, f"event {number} says {moment}, but a witness signed it before that", number)
@@ -713,6 +729,38 @@ class Verification:
                 if (rows, root.hex()) != (said["rows"], said["subroot"]):
                     say(MODIFIED, f"the segment {path} is not what event {event} names", event)
         return f"{len(there)}, each with the root that its event names" if there else ""
+
+    def check_policies(self, say: Say) -> str:
+        there = self.under("policies/")
+        for name in there:
+            digest = hashlib.sha256(self.read(name)).hexdigest()
+            if name != f"policies/{digest}.yaml" or digest not in self.policies:
+                say(MODIFIED, f"{name} is not a policy that an event of the bundle names")
+        return f"{len(there)}, word for word what events name by their hash" if there else ""
+
+    def check_elsewhere(self, say: Say) -> str:
+        """Checkpoints that came on another way than the bundle."""
+        for note in self.elsewhere:
+            other, newest = read_checkpoint(note, self.keys), self.newest
+            mine = self.checkpoints.get(other.size)
+            named = f"the checkpoint of {other.size} events from elsewhere"
+            if newest is None or not self.trusts(other) or other.origin != newest.origin:
+                say(UNKNOWN_KEY, f"{named} is another log's or key's")
+            elif (other.size, other.root.hex()) in self.lost:
+                say(RESTORED, f"{named} is of the events that were lost before a restore")
+            elif mine is not None and mine.root != other.root:
+                say(FORKED, f"{named} has another root than the one here")
+            elif other.size > newest.size:
+                say(TRUNCATED, f"{named} covers more than the {newest.size} here", newest.size)
+            elif mine is None:
+                say(UNREADABLE, f"{named} has none of its size here to be compared with")
+        return f"{len(self.elsewhere)} checkpoints say the same as here" if self.elsewhere else ""
+
+
+def _stamped(evidence: str, checkpoint: Checkpoint) -> bool:
+    """Whether an RFC 3161 token is over the checkpoint's text. Whose it is, ``openssl ts -verify`` tells."""
+    text = checkpoint.note.rpartition("\n\n")[0] + "\n"
+    return hashlib.sha256(text.encode()).digest() in unbase64(evidence)
 
 
 def verify(path: Path, given: Sequence[Key] = (), elsewhere: Sequence[str] = ()) -> Verification:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import io
 import json
 import os
@@ -10,19 +12,24 @@ import sys
 import zipfile
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from fwd2bot_core.audit import evidence
+from fwd2bot_core.audit.events import Actor, Event
 from fwd2bot_core.audit.note_keys import Ed25519Signer
+from fwd2bot_core.audit.verdicts import Verdict
 from fwd2bot_core.audit.verifier import verify
 from fwd2bot_core.errors import UsageError
 from tests.core.audit.bundles import (
     ACTOR,
     ORIGIN,
     SEGMENT,
+    START,
+    anchor,
     event,
     judged,
     packed,
@@ -225,7 +232,12 @@ TAMPERED: dict[str, tuple[Callable[[Parts], Any], tuple[str, str, int | None]]] 
         ("anchors", verify.TRUNCATED, None),
     ),
     "a witness that never signed": (
-        lambda parts: parts.update({"keys.json": json.dumps([{"vkey": str(KEY)}]).encode()}),
+        lambda parts: parts.update(
+            {
+                "keys.json": json.dumps([{"vkey": str(KEY)}]).encode(),
+                "anchors.json": json.dumps([anchor(6, "witness")]).encode(),
+            }
+        ),
         ("anchors", verify.UNKNOWN_KEY, None),
     ),
     "no JSON where JSON belongs": (
@@ -255,16 +267,72 @@ def test_a_log_that_was_rewritten_with_its_own_key_is_a_fork(tmp_path: Path) -> 
     alone = packed(replace(other.evidence(), segment=None))
     assert judged(alone, tmp_path, given=[KEY]).verdict == verify.VALID  # nobody can tell, without ...
     against = {size: judged(alone, tmp_path, given=[KEY], elsewhere=[LOG.note(size)]) for size in (5, 3)}
-    assert told(against[5]) == {("checkpoints", verify.FORKED, None)}  # ... what was anchored
-    assert told(against[3]) == {("checkpoints", verify.UNREADABLE, None)}
+    assert told(against[5]) == {("elsewhere", verify.FORKED, None)}  # ... what was anchored
+    assert told(against[3]) == {("elsewhere", verify.UNREADABLE, None)}
 
 
 def test_a_bundle_that_is_older_than_a_checkpoint_from_elsewhere_is_short(tmp_path: Path) -> None:
     grown = tiny(8, log_key=LOG.log_key, witness=LOG.witness)
     found = judged(BUNDLE, tmp_path, given=[KEY], elsewhere=[grown.note(8)])
-    assert told(found) == {("checkpoints", verify.TRUNCATED, 6)}
+    assert told(found) == {("elsewhere", verify.TRUNCATED, 6)}
     same = judged(BUNDLE, tmp_path, given=[KEY], elsewhere=[LOG.note(6)])
     assert same.verdict == verify.VALID
+
+
+def test_a_restore_that_the_log_records_is_no_fork(tmp_path: Path) -> None:
+    before = tiny(8, log_key=LOG.log_key, witness=LOG.witness, sizes=(2, 8))
+    lost = verify.read_checkpoint(before.note(8), [KEY])
+    after = tiny(log_key=LOG.log_key, witness=LOG.witness)
+    after.bodies[4] = restore(4, [(8, lost.root)])
+    data = packed(after.evidence())
+    assert told(judged(data, tmp_path, given=[KEY])) == {("events", verify.RESTORED, 4)}
+    found = judged(data, tmp_path, given=[KEY], elsewhere=[before.note(8)])
+    assert told(found) == {("events", verify.RESTORED, 4), ("elsewhere", verify.RESTORED, None)}
+    assert found.verdict == Verdict.RESTORED_FROM_BACKUP
+
+
+def restore(number: int, lost: list[tuple[int, bytes]]) -> bytes:
+    states = [{"size": size, "root": root.hex()} for size, root in lost]
+    said = {"first": number, "last": 7, "checkpoints": states}
+    return Event(
+        type="log.restored",
+        occurred_at=START + timedelta(minutes=1),
+        actor=Actor(ACTOR, "operator"),
+        subject=said,
+    ).body(number)
+
+
+def test_the_verdicts_are_the_product_s_in_its_order() -> None:
+    assert tuple(verdict.value for verdict in Verdict) == verify.VERDICTS
+
+
+def test_policies_that_events_name_are_there_word_for_word(tmp_path: Path) -> None:
+    yaml = b"id: keep-seven-years\n"
+    sha256 = hashlib.sha256(yaml).hexdigest()
+    log = tiny()
+    log.bodies[2] = event(2, policy={"id": "keep", "version": 1, "sha256": sha256})
+    data = packed(log.evidence(policy={sha256: yaml}.get))
+    assert part(data, f"policies/{sha256}.yaml") == yaml
+    assert judged(data, tmp_path).verdict == verify.VALID
+    wrong = repacked(data, lambda parts: parts.update({f"policies/{sha256}.yaml": b"id: keep-one-day\n"}))
+    assert told(judged(wrong, tmp_path)) == {("policies", verify.MODIFIED, None)}
+
+
+def test_a_time_stamp_of_something_else_counts_for_nothing(tmp_path: Path) -> None:
+    text = LOG.note(6).rpartition("\n\n")[0] + "\n"
+    token = b"DER..." + hashlib.sha256(text.encode()).digest() + b"...DER"
+    stamped = anchor(6, "timestamp") | {"evidence": base64.b64encode(token).decode()}
+    assert judged(packed(LOG.evidence(anchors=[stamped])), tmp_path).verdict == verify.VALID
+    other = stamped | {"evidence": base64.b64encode(token[1:-20]).decode()}
+    assert ("anchors", verify.MODIFIED, None) in told(judged(packed(LOG.evidence(anchors=[other])), tmp_path))
+
+
+def test_a_key_that_replaced_a_lost_one_is_to_be_compared(tmp_path: Path) -> None:
+    keys = [each | {"vouched": False, "since": 3} for each in LOG.evidence().keys[:1]]
+    anchors = [anchor(6, "store")]
+    data = packed(LOG.evidence(keys=keys, anchors=anchors))
+    assert told(judged(data, tmp_path)) == {("keys", verify.UNKNOWN_KEY, 3)}
+    assert judged(data, tmp_path, given=[KEY]).verdict == verify.VALID
 
 
 def test_a_wrong_key_is_an_unknown_one_even_if_the_bundle_brings_its_own(tmp_path: Path) -> None:
