@@ -33,6 +33,15 @@ WORKER_STEPS = (
     "worker.segment-written",
     "worker.receipt-ready",
 )
+DESTROY_STEPS = (
+    "destroy.intended",  # a batch's intents are in the log
+    "destroy.anchored",  # a checkpoint that covers them is kept outside
+    "destroy.deleted",  # one version was deleted, and nobody has asked the store yet
+    "destroy.confirmed",  # a batch's ends are written down
+    "destroy.settled",  # what an earlier run left open was asked for
+    "destroy.withdrawn",  # intents were taken back
+    "destroy.ended",  # nothing more becomes of the list
+)
 
 _times = itertools.count(1)  # of the wanted step in this process; counting on is atomic between threads
 

@@ -16,7 +16,15 @@ from fwd2bot_core.work import Batch, Unit
 from infra import audit_log
 from infra.tables import object_versions
 
-EVENTS = ("image.quarantined",)  # types of events that are a fact about one object version
+EVENTS = (  # types of events that are a fact about one object version
+    "image.quarantined",
+    "destruction.intended",
+    "destruction.confirmed",
+    "destruction.blocked",
+    "destruction.missing",
+    "destruction.unknown",
+    "destruction.withdrawn",
+)
 
 
 def count(connection: sa.Connection, batch: Batch) -> None:

@@ -76,7 +76,7 @@ class MemoryStore:
             with self._lock:
                 held = self._keys.get(key)
                 info = held[-1].info if held else None
-            if info is not None:
+            if info is not None and not info.marker:
                 yield info
 
     def stat(self, key: str) -> ObjectInfo:
@@ -89,7 +89,7 @@ class MemoryStore:
         with self._lock:
             held = self._keys.get(key, [])
             found = next((version for version in held if version.info.identity == identity), None)
-        if found is not None:
+        if found is not None and not found.info.marker:
             return found.data
         raise self._gone_or_changed(key, identity)
 
@@ -126,33 +126,44 @@ class MemoryStore:
             change = self._held.add if on else self._held.discard
             change((info.key, info.identity))
 
+    def versions_of(self, key: str) -> list[ObjectInfo]:
+        """As ``Versions``, the newest first."""
+        check_key(key)
+        with self._lock:
+            return [version.info for version in reversed(self._keys.get(key, []))]
+
+    def hide(self, key: str) -> ObjectInfo:
+        """Put a delete marker over the newest version, as a DELETE that names no version does where there are any."""
+        return self._put(key, b"", over=True, marker=True)
+
     def _newest(self, key: str) -> _Version:
         check_key(key)
         with self._lock:
             held = self._keys.get(key)
-        if not held:
+        if not held or held[-1].info.marker:
             raise ObjectMissing(f"{self.uri} holds no object {key!r}.")
         return held[-1]
 
-    def _put(self, key: str, data: bytes, *, over: bool) -> ObjectInfo:
+    def _put(self, key: str, data: bytes, *, over: bool, marker: bool = False) -> ObjectInfo:
         check_key(key)
         content = bytes(data)
         with self._lock:
             held = self._keys.get(key, [])
-            if held and not over:
+            if held and not held[-1].info.marker and not over:
                 raise ObjectExists(f"{self.uri} already holds an object {key!r}; it was left alone.")
             self._puts += 1
-            version = _Version(self._describe(key, content), content)
+            version = _Version(self._describe(key, content, marker), content)
             self._keys[key] = [*held, version] if self.versions else [version]
             return version.info
 
-    def _describe(self, key: str, content: bytes) -> ObjectInfo:
+    def _describe(self, key: str, content: bytes, marker: bool) -> ObjectInfo:
         return ObjectInfo(
             key=key,
             size=len(content),
             etag=hashlib.sha256(content).hexdigest()[:32],
             version=f"{self._puts:08d}" if self.versions else None,
             modified=EPOCH + timedelta(seconds=self._puts),
+            marker=marker,
         )
 
     def _gone_or_changed(self, key: str, identity: str) -> ObjectChanged | ObjectMissing:

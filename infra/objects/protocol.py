@@ -21,6 +21,7 @@ class ObjectInfo:
     etag: str  # opaque; changes when the content does
     version: str | None  # the store's version id, where it has versions
     modified: datetime  # aware, UTC
+    marker: bool = False  # a delete marker, which hides older versions and holds no bytes
 
     @property
     def identity(self) -> str:
@@ -87,4 +88,13 @@ class LegalHolds(Protocol):
     def set_legal_hold(self, info: ObjectInfo, on: bool) -> None:
         """Raise or lower the version's one flag. Raises ``ObjectMissing``, and ``ObjectForbidden`` where the store has
         no such flags after all, or does not let us."""
+        ...
+
+
+@runtime_checkable
+class Versions(Protocol):
+    """A store that can say which versions of one key it holds, hidden ones and delete markers as well."""
+
+    def versions_of(self, key: str) -> list[ObjectInfo]:
+        """Of exactly this key, in the store's order; empty if there are none."""
         ...

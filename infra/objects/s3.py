@@ -19,6 +19,7 @@ import base64
 import hashlib
 import uuid
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, BinaryIO, cast
@@ -29,8 +30,8 @@ from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_rand
 from fwd2bot_core.errors import (
     KeyRefused,
     ObjectChanged,
-    ObjectForbidden,
     ObjectExists,
+    ObjectForbidden,
     ObjectMissing,
     SettingsError,
     StoreError,
@@ -153,9 +154,28 @@ class S3Store:
                 said = "none"
         if said != wanted:
             raise ObjectForbidden(
-                f"{self.uri} keeps no legal holds (asked for {wanted}, it says {said}): was its bucket made with Object "
-                "Lock?"
+                f"{self.uri} keeps no legal holds (asked for {wanted}, it says {said}): was its bucket made with "
+                "Object Lock?"
             )
+
+    def versions_of(self, key: str) -> list[ObjectInfo]:
+        """As ``Versions``; keys are listed in their order, so the first other one ends it."""
+        refuse_unsafe(key)
+        wanted, found = self._prefix + key, list[ObjectInfo]()
+        with translated(self.uri, key):
+            pages = self._clients.boto.get_paginator("list_object_versions")
+            for page in pages.paginate(Bucket=self._bucket, Prefix=wanted):
+                entries = page.get("Versions", []) + page.get("DeleteMarkers", [])
+                found += [self._version(key, entry) for entry in entries if entry["Key"] == wanted]
+                if any(entry["Key"] != wanted for entry in entries):
+                    break
+        return found
+
+    def _version(self, key: str, entry: dict[str, Any]) -> ObjectInfo:
+        """An entry of a listing of versions; a delete marker has neither size nor ETag."""
+        named = {"ETag": "", **entry}
+        info = self._info(key, entry.get("Size", 0), named, entry["LastModified"])
+        return replace(info, marker="ETag" not in entry)
 
     def _listing(self, operation: str, prefix: str) -> Iterator[ObjectInfo]:
         with translated(self.uri):

@@ -17,7 +17,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from fwd2bot_core.errors import KeyRefused, ObjectChanged, ObjectExists, ObjectMissing
-from infra.objects import ObjectStore
+from infra.objects import ObjectStore, Versions
+from infra.objects.memory import MemoryStore
 
 ODD_KEYS = [
     "a b/c  d.png",
@@ -249,3 +250,38 @@ def test_a_store_travels_to_another_process(store: ObjectStore, monkeypatch: pyt
     again = pickle.loads(pickle.dumps(store))
     assert again.uri == store.uri
     assert again.read("k") == b"1"
+
+
+@pytest.mark.parametrize("store", ["memory-versioned", "s3-versioned"], indirect=True)
+def test_every_version_of_a_key_is_told_and_no_other_key(store: ObjectStore) -> None:
+    assert isinstance(store, Versions)
+    assert store.versions_of("k") == []
+    first = store.create("k", b"first")
+    store.create("k2", b"other")
+    store.create("k/below", b"other")
+    second = store.replace("k", b"second")
+    assert {(info.identity, info.size, info.etag) for info in store.versions_of("k")} == {
+        (info.identity, info.size, info.etag) for info in (first, second)
+    }
+    assert not any(info.marker for info in store.versions_of("k"))
+    store.delete_version(second)
+    assert [info.identity for info in store.versions_of("k")] == [first.identity]
+
+
+def test_a_delete_marker_hides_and_is_told() -> None:
+    store = MemoryStore(versions=True)
+    first = store.create("k", b"first")
+    marker = store.hide("k")
+    assert [(info.version, info.marker) for info in store.versions_of("k")] == [
+        (marker.version, True),
+        (first.version, False),
+    ]
+    assert list(store.list()) == []
+    assert store.read("k", identity=first.identity) == b"first"
+    for ask in (store.stat, store.read, store.open, lambda key: store.read(key, identity=marker.identity)):
+        with pytest.raises(ObjectMissing):
+            ask("k")
+    store.delete_version(marker)
+    assert store.read("k") == b"first"
+    store.hide("k")
+    assert store.create("k", b"new").version != first.version
