@@ -9,6 +9,7 @@ import sys
 from cyclopts import CycloptsError
 
 import flows.audit
+import flows.audit_checkpoint
 import flows.audit_keys
 import flows.audit_looking
 import flows.audit_states

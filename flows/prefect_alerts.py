@@ -19,7 +19,8 @@ from prefect.events.schemas.automations import AutomationCore, EventTrigger, Pos
 from prefect.events.schemas.events import ResourceSpecification
 from prefect.exceptions import ObjectNotFound
 
-from flows.prefect_deploy import TAG, Change
+from flows.prefect_deploy import Change
+from flows.prefect_wanted import TAG
 from fwd2bot_core.errors import SettingsError
 from infra.settings import Settings
 from infra.tables import RunState

@@ -1,4 +1,5 @@
-"""What ``fwd2bot deploy`` makes true on a Prefect server: a work pool, a deployment for each collection.
+"""What ``fwd2bot deploy`` makes true on a Prefect server: a work pool, a deployment for each collection,
+one for the audit log.
 
 Reads what is there, holds it against what the settings want, and writes only what differs, so that a second run
 changes nothing. What an operator paused stays paused. A server may serve several installations: a deployment
@@ -21,27 +22,16 @@ import httpx
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import DeploymentScheduleCreate, WorkPoolCreate
 from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterTags
-from prefect.client.schemas.objects import ConcurrencyLimitStrategy, ConcurrencyOptions, WorkerStatus
+from prefect.client.schemas.objects import ConcurrencyOptions, WorkerStatus
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.schedules import CronSchedule
 from prefect.exceptions import ObjectNotFound
-from prefect.utilities.callables import parameter_schema
-from pydantic import ValidationError
 
-from flows.prefect_night import night
-from fwd2bot_core.errors import Fwd2BotError, SettingsError, UsageError
+from flows.prefect_wanted import TAG, daily_audit, nightly, schedule_of
+from fwd2bot_core.errors import Fwd2BotError, UsageError
 from infra.settings import Settings
 
-TAG = "fwd2bot"
 POOL_TYPE = "process"
-ENTRYPOINT = "flows.prefect_night.night"  # from the package that the worker has installed: nothing is pulled
-GRACE_SECONDS = 60  # from a slot taken to a process that renews it; the least that Prefect takes
-HEARTBEAT_SECONDS = 30  # the least that Prefect takes; its default is 180
-ENVIRONMENT = {
-    "DO_NOT_TRACK": "1",
-    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS),
-}
 PAGE = 200
 
 
@@ -86,29 +76,29 @@ class Deployer:
         return Change("work pool", name, "unchanged", POOL_TYPE + (", paused" if pool.is_paused else ""))
 
     def wanted(self, names: Iterable[str], pool: str) -> list[dict[str, Any]]:
-        """What the settings ask for, one deployment a collection; refused before anything is written."""
+        """What the settings ask for, one deployment a collection and one for the audit log; refused before anything is
+        written."""
         self.held.update((deployment.name, deployment) for deployment in _tagged(self.client))
-        every = [_wanted(self.settings, name, self.config, pool) for name in names]
+        every = [nightly(self.settings, name, self.config, pool) for name in names]
+        every.append(daily_audit(self.settings, self.config, pool))
         for wanted in every:
             there = self.held.get(wanted["name"])
             if there is not None and not self._ours(there):
                 raise UsageError(
-                    f"deployment night/{there.name} belongs to the installation of "
+                    f"deployment {wanted['flow']}/{there.name} belongs to the installation of "
                     f"{there.parameters.get('config') or 'another environment'}. If that is gone: "
-                    f"`prefect deployment delete night/{there.name}`; else rename the collection."
+                    f"`prefect deployment delete {wanted['flow']}/{there.name}`; else rename the collection."
                 )
         return every
 
     def deployments(self, every: Iterable[dict[str, Any]]) -> Iterator[Change]:
         """Create what is missing, correct what differs."""
-        flow_id = None
         for wanted in every:
             there = self.held.get(wanted["name"])
             differs = sorted(_differences(wanted, there)) if there is not None else []
             if (there is None or differs) and not self.dry:
-                flow_id = flow_id or self.client.create_flow_from_name(night.name)
-                self._write(flow_id, wanted, there)
-            yield _told(wanted, there, differs, self.settings)
+                self._write(self.client.create_flow_from_name(wanted["flow"]), wanted, there)
+            yield _told(wanted, there, differs)
 
     def stale(self, *, prune: bool) -> Iterator[Change]:
         """Deployments of this installation whose collection is not in the settings any more."""
@@ -121,8 +111,8 @@ class Deployer:
             yield Change("deployment", deployment.name, "removed" if prune else "stale", reason)
 
     def ours(self) -> list[DeploymentResponse]:
-        """Those that were there before this run, and that name our settings file."""
-        return [deployment for deployment in self.held.values() if self._ours(deployment)]
+        """Nights that were there before this run, and that name our settings file."""
+        return [one for one in self.held.values() if self._ours(one) and "collection" in one.parameters]
 
     def workers(self, pool: str) -> int:
         """How many are waiting for work just now."""
@@ -137,9 +127,9 @@ class Deployer:
         """Creates, or replaces everything except whether it is paused."""
         active = all(schedule.active for schedule in there.schedules) if there else True
         cron, zone = wanted["schedule"]
-        given = {name: value for name, value in wanted.items() if name != "schedule"}
+        given = {name: value for name, value in wanted.items() if name not in ("schedule", "flow")}
         given["concurrency_options"] = ConcurrencyOptions(**given["concurrency_options"])
-        schedule = DeploymentScheduleCreate(schedule=_schedule(cron, zone), active=active)
+        schedule = DeploymentScheduleCreate(schedule=schedule_of(cron, zone), active=active)
         self.client.create_deployment(flow_id=flow_id, schedules=[schedule], **given)
 
 
@@ -167,31 +157,12 @@ def in_our_words(url: str) -> Iterator[None]:
         ) from None
 
 
-def _wanted(settings: Settings, name: str, config: Path | None, pool: str) -> dict[str, Any]:
-    schedule = _schedule(settings.night.cron, settings.night.zone)
-    return {
-        "name": f"nightly-{name}",
-        "description": f"Compress what is new in {name}.",
-        "tags": sorted({TAG, name}),
-        "parameters": {"collection": name, "config": str(config) if config else None},
-        "entrypoint": ENTRYPOINT,
-        "work_pool_name": pool,
-        "concurrency_limit": 1,
-        "concurrency_options": {
-            "collision_strategy": ConcurrencyLimitStrategy.ENQUEUE,
-            "grace_period_seconds": GRACE_SECONDS,
-        },
-        "job_variables": {"env": dict(ENVIRONMENT)},
-        "parameter_openapi_schema": parameter_schema(night).model_dump(mode="json"),
-        "enforce_parameter_schema": True,
-        "schedule": (schedule.cron, schedule.timezone),
-    }
-
-
 def _differences(wanted: dict[str, Any], there: DeploymentResponse) -> Iterator[str]:
     """Which of the wanted values the server does not have."""
     limit, options = there.global_concurrency_limit, there.concurrency_options
-    held = there.model_dump(include=set(wanted) - {"concurrency_limit", "concurrency_options", "schedule"})
+    held = there.model_dump(
+        include=set(wanted) - {"flow", "concurrency_limit", "concurrency_options", "schedule"}
+    )
     held["tags"] = sorted(there.tags)
     held["concurrency_limit"] = limit.limit if limit else None
     held["concurrency_options"] = options.model_dump() if options else None
@@ -201,30 +172,17 @@ def _differences(wanted: dict[str, Any], there: DeploymentResponse) -> Iterator[
         if len(schedules) == 1 and isinstance(schedules[0], CronSchedule)
         else None
     )
-    return (name for name in wanted if held.get(name) != wanted[name])
+    return (name for name in wanted if name != "flow" and held.get(name) != wanted[name])
 
 
-def _told(
-    wanted: dict[str, Any], there: DeploymentResponse | None, differs: list[str], settings: Settings
-) -> Change:
-    detail = f"{settings.night.cron} ({settings.night.zone})"
+def _told(wanted: dict[str, Any], there: DeploymentResponse | None, differs: list[str]) -> Change:
+    detail = "{} ({})".format(*wanted["schedule"])
     if there is not None and (there.paused or not all(schedule.active for schedule in there.schedules)):
         detail += ", paused"
     if differs:
         detail += f"; differed: {', '.join(name.replace('_', ' ') for name in differs)}"
     change = "created" if there is None else "updated" if differs else "unchanged"
     return Change("deployment", wanted["name"], change, detail)
-
-
-def _schedule(cron: str, zone: str) -> CronSchedule:
-    try:
-        return CronSchedule(cron=cron, timezone=zone)
-    except (ValidationError, ValueError) as error:
-        said = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
-        raise SettingsError(
-            f"Prefect cannot keep night.cron = {cron!r} in {zone} ({said.removeprefix('Value error, ')}). "
-            "01:00 each day is '0 1 * * *'."
-        ) from None
 
 
 def _tagged(client: SyncPrefectClient) -> Iterator[DeploymentResponse]:

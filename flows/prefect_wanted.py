@@ -1,0 +1,89 @@
+"""What each deployment on a Prefect server is to be: the nights of the collections, and the audit of their log.
+
+Plain dictionaries of what Prefect's client takes, with ``flow`` and ``schedule`` beside. Knows nothing about servers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+from typing import Any
+
+from prefect.client.schemas.objects import ConcurrencyLimitStrategy
+from prefect.client.schemas.schedules import CronSchedule
+from prefect.flows import Flow
+from prefect.utilities.callables import parameter_schema
+from pydantic import ValidationError
+
+from flows.prefect_audit import audit
+from flows.prefect_night import night
+from fwd2bot_core.errors import SettingsError
+from infra.settings import Settings
+
+TAG = "fwd2bot"
+GRACE_SECONDS = 60  # from a slot taken to a process that renews it; the least that Prefect takes
+HEARTBEAT_SECONDS = 30  # the least that Prefect takes; its default is 180
+ENVIRONMENT = {
+    "DO_NOT_TRACK": "1",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS),
+}
+
+
+def nightly(settings: Settings, name: str, config: Path | None, pool: str) -> dict[str, Any]:
+    """The nights of one collection."""
+    schedule = schedule_of(settings.night.cron, settings.night.zone)
+    return {
+        "name": f"nightly-{name}",
+        "description": f"Compress what is new in {name}.",
+        "tags": sorted({TAG, name}),
+        "parameters": {"collection": name, "config": str(config) if config else None},
+        "schedule": (schedule.cron, schedule.timezone),
+        **_run_by(night, "flows.prefect_night.night", pool),
+    }
+
+
+def daily_audit(settings: Settings, config: Path | None, pool: str) -> dict[str, Any]:
+    """The audit of the installation's log. Its name tells installations on one server apart; a collection's name
+    would have to be that of the first one, which may go."""
+    schedule = schedule_of(settings.audit.cron, settings.night.zone, "audit.cron")
+    where = str(config) if config else "the environment"
+    folder = re.sub(r"[^A-Za-z0-9._-]+", "-", config.parent.name) if config else "environment"
+    return {
+        "name": f"daily-{folder}-{hashlib.sha256(where.encode()).hexdigest()[:6]}",
+        "description": f"Verify, sign and anchor the audit log of the installation of {where}.",
+        "tags": sorted({TAG, "audit"}),
+        "parameters": {"config": str(config) if config else None},
+        "schedule": (schedule.cron, schedule.timezone),
+        **_run_by(audit, "flows.prefect_audit.audit", pool),
+    }
+
+
+def schedule_of(cron: str, zone: str, setting: str = "night.cron") -> CronSchedule:
+    """Raises ``SettingsError`` for a line that Prefect cannot keep."""
+    try:
+        return CronSchedule(cron=cron, timezone=zone)
+    except (ValidationError, ValueError) as error:
+        said = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
+        raise SettingsError(
+            f"Prefect cannot keep {setting} = {cron!r} in {zone} ({said.removeprefix('Value error, ')}). "
+            "01:00 each day is '0 1 * * *'."
+        ) from None
+
+
+def _run_by(flow: Flow[Any, Any], entrypoint: str, pool: str) -> dict[str, Any]:
+    """``entrypoint`` is in the package that the worker has installed: nothing is pulled."""
+    return {
+        "flow": flow.name,
+        "entrypoint": entrypoint,
+        "work_pool_name": pool,
+        "concurrency_limit": 1,
+        "concurrency_options": {
+            "collision_strategy": ConcurrencyLimitStrategy.ENQUEUE,
+            "grace_period_seconds": GRACE_SECONDS,
+        },
+        "job_variables": {"env": dict(ENVIRONMENT)},
+        "parameter_openapi_schema": parameter_schema(flow).model_dump(mode="json"),
+        "enforce_parameter_schema": True,
+    }
