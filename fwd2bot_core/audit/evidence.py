@@ -20,6 +20,7 @@ from typing import Any, BinaryIO
 
 import fwd2bot_core
 from fwd2bot_core.audit.bundle import BundleWriter
+from fwd2bot_core.audit.canonical import parse
 from fwd2bot_core.audit.events import rfc3339
 from fwd2bot_core.audit.evidence_page import Shown, certificate, page
 from fwd2bot_core.audit.tlog_proof import format_proof
@@ -74,7 +75,8 @@ class Written:
 def write_bundle(evidence: Evidence, file: BinaryIO, progress: Progress = lambda events: None) -> Written:
     """Write a bundle into an empty file that is open for reading and writing.
 
-    Raises ``UsageError`` when it would be too large to be checked, and whatever the evidence's functions raise.
+    Raises ``UsageError`` when it would be too large to be checked, ``IntegrityError`` for a body that is none, and
+    whatever the evidence's functions raise.
     """
     said = _Events(evidence, progress)
     with BundleWriter(file) as bundle:
@@ -109,8 +111,8 @@ class _Events:
 
     def lines(self) -> Iterator[bytes]:
         for body in self._evidence.bodies():
+            event = parse(body)
             yield body + b"\n"
-            event = json.loads(body)
             self.count += 1
             self.covered += event["seq"] < self._evidence.newest
             if segment := (event.get("after") or {}).get("segment"):
