@@ -76,8 +76,9 @@ class _Given:
 
     @property
     def labels(self) -> LabelResult | None:
-        tokens = self.photo.summaries.get(self.policy.verification.compressor)
-        return tokens and self.standing.labels.get((self.policy.verification.compressor, tokens.codec))
+        compressor = self.policy.verification.compressor
+        tokens = self.photo.summaries.get(compressor)
+        return None if tokens is None else self.standing.labels.get((compressor, tokens.codec))
 
 
 def _covered(given: _Given) -> Iterator[Reason]:

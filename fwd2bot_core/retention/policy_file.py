@@ -74,8 +74,8 @@ def _refuse_tricks(text: str) -> None:
             )
         if getattr(event, "anchor", None) is not None:
             raise _refused("anchors (&name) are not allowed", event)
-        if getattr(event, "tag", None) is not None:
-            raise _refused(f"tags ({event.tag}) are not allowed", event)
+        if (tag := getattr(event, "tag", None)) is not None:
+            raise _refused(f"tags ({tag}) are not allowed", event)
         documents += isinstance(event, yaml.DocumentStartEvent)
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if documents > 1:

@@ -1,0 +1,97 @@
+"""The facts of single object versions, gathered from the ledger for ``fwd2bot_core.retention.decide``.
+
+Few rows at a time: a decision of millions is ``infra.policy_sql``. Knows queries. Knows nothing about policies.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from fwd2bot_core.retention.facts import Hold, ObjectFacts, Summary
+from infra.retention_tables import hold_members, legal_holds, object_dates, object_facts, object_tags
+from infra.tables import collections, compressors, object_versions, probe_sets, shards, summaries
+
+
+def facts(connection: sa.Connection, numbers: Sequence[int]) -> list[ObjectFacts]:
+    """Of these object versions, by number; one that the ledger does not know is left out."""
+    dates, tags = _dates(connection, numbers), _tags(connection, numbers)
+    holds, made = _holds(connection, numbers), _summaries(connection, numbers)
+    photo = object_versions.c
+    rows = connection.execute(
+        sa.select(object_versions, collections.c.name, object_facts.c.captured_at)
+        .join(collections, collections.c.id == photo.collection_id)
+        .outerjoin(object_facts, object_facts.c.object_version_id == photo.id)
+        .where(photo.id.in_(numbers))
+        .order_by(photo.id)
+    )
+    return [
+        ObjectFacts(
+            id=row.id,
+            collection=row.name,
+            key=row.key,
+            identity=row.identity,
+            first_seen_at=row.first_seen_at,
+            superseded=row.superseded_at is not None,
+            content=row.content_sha256,
+            captured_at=row.captured_at,
+            dates=dates[row.id],
+            tags=frozenset(tags[row.id]),
+            holds=tuple(holds[row.id]),
+            summaries=made[row.id],
+        )
+        for row in rows
+    ]
+
+
+def _dates(connection: sa.Connection, numbers: Sequence[int]) -> dict[int, dict[str, datetime]]:
+    found: dict[int, dict[str, datetime]] = defaultdict(dict)
+    rows = sa.select(object_dates).where(object_dates.c.object_version_id.in_(numbers))
+    for row in connection.execute(rows):
+        found[row.object_version_id][row.name] = row.at
+    return found
+
+
+def _tags(connection: sa.Connection, numbers: Sequence[int]) -> dict[int, list[str]]:
+    found: dict[int, list[str]] = defaultdict(list)
+    for row in connection.execute(sa.select(object_tags).where(object_tags.c.object_version_id.in_(numbers))):
+        found[row.object_version_id].append(row.tag)
+    return found
+
+
+def _holds(connection: sa.Connection, numbers: Sequence[int]) -> dict[int, list[Hold]]:
+    """Those in force, by name."""
+    found: dict[int, list[Hold]] = defaultdict(list)
+    rows = connection.execute(
+        sa.select(hold_members.c.object_version_id, legal_holds.c.name, legal_holds.c.confidential)
+        .join(legal_holds, legal_holds.c.id == hold_members.c.hold_id)
+        .where(hold_members.c.object_version_id.in_(numbers), legal_holds.c.released_at.is_(None))
+        .order_by(legal_holds.c.name, legal_holds.c.id)
+    )
+    for number, name, confidential in rows:
+        found[number].append(Hold(name=name, confidential=confidential))
+    return found
+
+
+def _summaries(connection: sa.Connection, numbers: Sequence[int]) -> dict[int, dict[str, Summary]]:
+    """By the compressor's fingerprint."""
+    found: dict[int, dict[str, Summary]] = defaultdict(dict)
+    rows = connection.execute(
+        sa.select(
+            summaries.c.object_version_id,
+            compressors.c.fingerprint,
+            shards.c.codec,
+            summaries.c.fidelity,
+            probe_sets.c.sha256,
+        )
+        .join(compressors, compressors.c.id == summaries.c.compressor_id)
+        .join(shards, shards.c.id == summaries.c.shard_id)
+        .outerjoin(probe_sets, probe_sets.c.id == summaries.c.probe_set_id)
+        .where(summaries.c.object_version_id.in_(numbers))
+    )
+    for number, fingerprint, codec, fidelity, probes in rows:
+        found[number][fingerprint] = Summary(codec=codec, fidelity=fidelity, probes=probes)
+    return found
