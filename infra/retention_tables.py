@@ -4,6 +4,7 @@
     object_facts 1--* object_dates, object_tags              what policies look at beside the ledger's own facts
     legal_holds 1--* hold_members *--1 object_versions       what must stay whatever a policy says
     people 1--* person_roles                                 who may do what, by registered keys
+    policies 1--* policy_approvals                           what people signed about a version
     disposition_lists 1--* disposition_items                 what may go, fixed when listed, and what became of it
     disposition_lists 1--* approvals                         what people signed about it
     certificates *--1 object_versions                        what is gone, and how that was confirmed
@@ -113,6 +114,19 @@ person_roles = sa.Table(
     metadata,
     sa.Column("person_id", sa.ForeignKey("people.id"), primary_key=True, autoincrement=False),
     sa.Column("role", sa.String(20), primary_key=True),  # ``roles.Role``
+)
+
+policy_approvals = sa.Table(
+    "policy_approvals",
+    metadata,
+    sa.Column("policy_id", sa.String(64), primary_key=True),
+    sa.Column("version", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("person_id", sa.ForeignKey("people.id"), primary_key=True, autoincrement=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("statement", sa.LargeBinary, nullable=False),  # the exact bytes that were signed
+    sa.Column("signature", sa.Text, nullable=False),
+    sa.Column("signed_at", UtcDateTime, nullable=False),
+    sa.ForeignKeyConstraint(["policy_id", "version"], ["policies.id", "policies.version"]),
 )
 
 disposition_lists = sa.Table(

@@ -6,7 +6,8 @@ commitments. Registering is for whoever may write to the ledger, and is an event
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -117,26 +118,30 @@ def everybody(connection: sa.Connection) -> list[Person]:
 
 def permitted(ledger: Ledger, name: str, act: Act, subject: str) -> Person:
     """The person, who has a role for the act. Raises ``AccessDenied``, after the log says so."""
-    try:
+    with refusals(ledger, name, act, subject):
         with ledger.read() as connection:
             person = find(connection, name)
         if not may(person.roles, act):
             raise AccessDenied(f"{name!r} may not do that: {act} is for {needed(act)}")
-    except AccessDenied as error:
-        denied(ledger, name, act, subject, error)
-        raise
     return person
 
 
 def signed(ledger: Ledger, name: str, act: Act, subject: str, statement: bytes, signature: str) -> Person:
     """The same, who also signed exactly ``statement``."""
     person = permitted(ledger, name, act, subject)
-    try:
+    with refusals(ledger, name, act, subject):
         sshsig.verify(statement, signature, person.key)
+    return person
+
+
+@contextmanager
+def refusals(ledger: Ledger, name: str, act: Act, subject: str) -> Iterator[None]:
+    """Write down what the block refuses by ``AccessDenied``; its own transactions are over by then."""
+    try:
+        yield
     except AccessDenied as error:
         denied(ledger, name, act, subject, error)
         raise
-    return person
 
 
 def denied(ledger: Ledger, name: str, act: Act, subject: str, why: Fwd2BotError) -> None:

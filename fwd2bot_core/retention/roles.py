@@ -24,6 +24,8 @@ class Act(StrEnum):
 
     DRAFT_POLICY = "policy.draft"
     APPROVE_POLICY = "policy.approve"
+    ACTIVATE_POLICY = "policy.activate"
+    RETIRE_POLICY = "policy.retire"
     MAKE_LIST = "list.make"
     APPROVE_LIST = "list.approve"
     REFUSE_LIST = "list.refuse"
@@ -36,6 +38,8 @@ class Act(StrEnum):
 _ALLOWED: dict[Act, frozenset[Role]] = {
     Act.DRAFT_POLICY: frozenset({Role.POLICY_AUTHOR}),
     Act.APPROVE_POLICY: frozenset({Role.APPROVER}),
+    Act.ACTIVATE_POLICY: frozenset({Role.POLICY_AUTHOR, Role.APPROVER}),  # what others approved
+    Act.RETIRE_POLICY: frozenset({Role.POLICY_AUTHOR, Role.APPROVER, Role.COMPLIANCE}),
     Act.MAKE_LIST: frozenset({Role.OPERATOR, Role.COMPLIANCE}),
     Act.APPROVE_LIST: frozenset({Role.APPROVER}),
     Act.REFUSE_LIST: frozenset({Role.APPROVER, Role.COMPLIANCE}),
