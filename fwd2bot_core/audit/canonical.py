@@ -25,11 +25,21 @@ def canonical(body: Mapping[str, Any]) -> bytes:
     """The exact UTF-8 bytes of a JSON object. Raises ``ValueError`` for anything outside the profile."""
     if not isinstance(body, Mapping):
         raise ValueError(f"the body of an audit record is a JSON object, not {type(body).__name__}")
-    _check_object(body, 0)
+    return to_bytes(encoded(body))
+
+
+def encoded(value: Any, depth: int = 0) -> str:
+    """The canonical JSON of one value, ``depth`` levels inside a record, for ``to_bytes``. Raises ``ValueError``."""
+    _check(value, depth)
+    return _encode(value)
+
+
+def to_bytes(text: str) -> bytes:
+    """UTF-8. Raises ``ValueError`` for a lone surrogate, the one thing that ``encoded`` does not refuse itself."""
     try:
-        return _encode(body).encode()
+        return text.encode()
     except UnicodeEncodeError as error:
-        raise ValueError(f"not valid Unicode: {error.object[error.start : error.end]!r}") from error
+        raise ValueError(f"not valid Unicode: {text[error.start : error.end]!r}") from error
 
 
 def parse(data: bytes) -> dict[str, Any]:
@@ -58,28 +68,24 @@ def commitment(salt: bytes, field: str, value: str) -> str:
     return digest.hexdigest()
 
 
-def _check_object(value: Mapping[Any, Any], depth: int) -> None:
-    """Raises ``ValueError`` for anything outside the profile, but for surrogates, which do not encode."""
-    if value and depth >= MAX_DEPTH:
-        raise ValueError(f"nested deeper than {MAX_DEPTH}")
-    for key, item in value.items():
-        if not isinstance(key, str) or not key.isascii() or "\x00" in key:
-            raise ValueError(f"keys of an audit record are ASCII strings without NUL, not {key!r}")
-        if type(item) is not str or "\x00" in item:  # most items are plain text, and a call costs
-            _check(item, depth + 1)
-
-
 def _check(value: Any, depth: int) -> None:
+    """Raises ``ValueError`` for anything outside the profile, but for lone surrogates."""
     if depth > MAX_DEPTH:
         raise ValueError(f"nested deeper than {MAX_DEPTH}")
-    if isinstance(value, str):
+    if isinstance(value, (dict, Mapping)):  # the plain type first: a look at Mapping is slow
+        for key, item in value.items():
+            if not isinstance(key, str) or not key.isascii() or "\x00" in key:
+                raise ValueError(f"keys of an audit record are ASCII strings without NUL, not {key!r}")
+            if (
+                type(item) is not str or "\x00" in item or depth == MAX_DEPTH
+            ):  # most are good texts; a call costs
+                _check(item, depth + 1)
+    elif isinstance(value, str):
         if "\x00" in value:
             raise ValueError(f"NUL in {value!r}")
     elif isinstance(value, int):  # True and False too
         if abs(value) > LARGEST_INT:
             raise ValueError(f"{value} is beyond the integers that every JSON reader holds exactly")
-    elif isinstance(value, Mapping):
-        _check_object(value, depth)
     elif isinstance(value, (list, tuple)):
         for item in value:
             _check(item, depth + 1)
