@@ -84,6 +84,7 @@ def test_a_whole_night_is_completed_with_its_summary_as_an_artifact(
         "compress plan",
         "publish",
         "sweep",
+        "sign",
     }
 
 
