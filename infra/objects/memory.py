@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import io
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import BinaryIO
@@ -126,7 +126,7 @@ class MemoryStore:
             change = self._held.add if on else self._held.discard
             change((info.key, info.identity))
 
-    def versions_of(self, key: str) -> list[ObjectInfo]:
+    def versions_of(self, key: str) -> Sequence[ObjectInfo]:
         """As ``Versions``, the newest first."""
         check_key(key)
         with self._lock:

@@ -6,7 +6,7 @@ Keys are ``/``-separated Unicode strings relative to the store's root. Every fai
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import BinaryIO, Protocol, runtime_checkable
@@ -95,6 +95,6 @@ class LegalHolds(Protocol):
 class Versions(Protocol):
     """A store that can say which versions of one key it holds, hidden ones and delete markers as well."""
 
-    def versions_of(self, key: str) -> list[ObjectInfo]:
+    def versions_of(self, key: str) -> Sequence[ObjectInfo]:
         """Of exactly this key, in the store's order; empty if there are none."""
         ...

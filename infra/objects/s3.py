@@ -18,7 +18,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -158,7 +158,7 @@ class S3Store:
                 "Object Lock?"
             )
 
-    def versions_of(self, key: str) -> list[ObjectInfo]:
+    def versions_of(self, key: str) -> Sequence[ObjectInfo]:
         """As ``Versions``; keys are listed in their order, so the first other one ends it."""
         refuse_unsafe(key)
         wanted, found = self._prefix + key, list[ObjectInfo]()

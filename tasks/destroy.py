@@ -1,0 +1,282 @@
+"""Destruction of originals, in one straight line: look, intend, anchor, delete, confirm; everything else keeps them.
+
+    look      read everything afresh, measure fidelity while the original exists       nothing written
+    intend    in one transaction: all guards again, one event an object version        destroy.intended
+    anchor    a checkpoint that covers these events is signed and kept outside         destroy.anchored
+    delete    under the log's head, which whoever places a hold takes too: no hold,    destroy.deleted
+              the intent stands; then exactly this version
+    confirm   the store is asked where it is; event, certificate, state                destroy.confirmed
+
+Whoever dies in between leaves items in INTENT; the next run first asks the store what became of them. A dry run is the
+same code up to the first intent, and gives a token over what it showed. Knows the order of things; every question is
+``destroy_checks``', every row ``destroy_ledger``'s, every request ``destroy_store``'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import sqlalchemy as sa
+
+from fwd2bot_core.audit.events import Actor
+from fwd2bot_core.errors import BlockedByPolicy, Fwd2BotError, UsageError
+from fwd2bot_core.retention.disposition import ItemState
+from infra import audit_log
+from infra.checkpoints import sign_checkpoint
+from infra.crashpoints import reach
+from infra.installation import Installation
+from infra.objects import ObjectStore
+from tasks import destroy_checks as checks
+from tasks import destroy_ledger as ledger
+from tasks import destroy_store as stores
+from tasks.destroy_checks import GONE_UNANCHORED, Kept
+from tasks.destroy_order import (
+    Item,
+    Order,
+    anchored,
+    approvals_of,
+    items,
+    read_order,
+    times,
+)
+from tasks.destroy_store import Answer, Judge, Looked, Whereabouts
+from tasks.destroy_survey import OPEN, Line, check_list, line_of, parts, survey, token_of, verdicts
+from tasks.holds import held_now
+
+BATCH = 50  # items between two checkpoints
+_GOING = (ItemState.LISTED, ItemState.INTENT)
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a run, dry or not, found and did."""
+
+    list_id: str
+    dry_run: bool
+    token: str  # over what was shown; another state of affairs has another one
+    lines: list[Line]
+    destroyed: int = 0
+    kept: int = 0  # left the straight way in this run
+    unknown: int = 0  # the store did not say; asked again by the next run
+    waiting: dict[int, str] = field(default_factory=dict)  # nothing was decided: a store did not answer
+    done: bool = False  # the list has come to its end
+
+
+def execute(
+    house: Installation,
+    list_id: str,
+    *,
+    role: str = "operator",
+    token: str | None = None,
+    dry_run: bool = True,
+    progress: Progress = lambda *_: None,
+) -> Outcome:
+    """Carry a list out, or show what would go. ``token``: that of a dry run, which must still be true.
+
+    Raises ``BlockedByPolicy`` when the list as a whole must not be carried out (standing intents are taken back first,
+    unless the clock is in doubt), ``UsageError`` without a token or for one of something else.
+    """
+    order = read_order(house, list_id)
+    with house.ledger.read() as connection:
+        checks.clock_is_sane(times(house, connection))
+        lines, problem = survey(house, connection, order)
+        found = Outcome(list_id, dry_run, token_of(connection, order, lines), lines)
+    if problem is None and not dry_run:
+        _require_token(token, found.token)
+    if not dry_run:
+        _settle(house, order, role, found)
+    if problem is not None:
+        if not dry_run:
+            _take_back(house, order, role, problem)
+        raise problem
+    by = stores.judge(house, order)
+    if dry_run:
+        _show(house, order, by, found, progress)
+    else:
+        _carry_out(house, order, by, role, found, progress)
+    return found
+
+
+def _require_token(given: str | None, now: str) -> None:
+    if given is None:
+        raise UsageError("nothing is destroyed without the token of a dry run; run it without --yes first")
+    if given != now:
+        raise UsageError(
+            "the token is of something else than what is there now: an item, a decision, the policy or the audit "
+            "log's checkpoint has changed. Nothing was destroyed; look at a new dry run"
+        )
+
+
+def _show(house: Installation, order: Order, by: Judge, found: Outcome, progress: Progress) -> None:
+    """The dry run's look at every item that would go; writes nothing."""
+    with house.ledger.read() as connection:
+        going = {item.id: item for item in items(connection, order, _GOING)}
+    shown = {line.number: line for line in found.lines}
+    wanted = [going[line.number] for line in found.lines if line.goes]
+    for done, part in enumerate(parts(wanted, BATCH)):
+        looked = stores.look(house, order, by, part)
+        found.waiting |= looked.waiting
+        for item in part:
+            if (kept := looked.kept.get(item.id)) is not None:
+                shown[item.id] = line_of(item, kept)
+            elif (said := looked.faithful.get(item.id)) is not None:
+                line = shown[item.id]
+                shown[item.id] = Line(
+                    line.number, line.key, line.bytes, line.state, True, fidelity=said["fidelity_millionths"]
+                )
+        progress(min((done + 1) * BATCH, len(wanted)), len(wanted))
+    found.lines = list(shown.values())
+
+
+def _carry_out(
+    house: Installation, order: Order, by: Judge, role: str, found: Outcome, progress: Progress
+) -> None:
+    with house.ledger.read() as connection:
+        open_ones = items(connection, order, _GOING)
+    for done, part in enumerate(parts(open_ones, BATCH)):
+        _destroy(house, order, by, role, part, found)
+        progress(min((done + 1) * BATCH, len(open_ones)), len(open_ones))
+    with house.ledger.write() as connection:
+        audit_log.hold(connection)
+        found.done = ledger.end(connection, order, audit_log.actor(connection, role))
+    reach("destroy.ended")
+
+
+def _destroy(
+    house: Installation, order: Order, by: Judge, role: str, part: Sequence[Item], found: Outcome
+) -> None:
+    """The straight line, for one batch."""
+    looked = stores.look(house, order, by, part)
+    found.waiting |= looked.waiting
+    meant, last = _intend(house, order, role, part, looked, found)
+    if last is None:
+        return
+    reach("destroy.intended")
+    signed = sign_checkpoint(house, reason="destruction", role=role)
+    checks.log_is_anchored(signed.size, len(signed.anchored), last)
+    reach("destroy.anchored")
+    store, ends = house.originals(order.collection), list[tuple[int, Answer, Whereabouts]]()
+    for item in meant:
+        try:
+            answer = _delete(house, order, store, item)
+        except Kept as kept:
+            _write_end(house, order, role, item.id, kept, found)
+            continue
+        reach("destroy.deleted")
+        ends.append((item.id, answer, stores.whereabouts(store, item)))
+    _confirm(house, order, role, ends, found)
+    reach("destroy.confirmed")
+
+
+def _intend(
+    house: Installation, order: Order, role: str, part: Sequence[Item], looked: Looked, found: Outcome
+) -> tuple[list[Item], int | None]:
+    """Ask all guards again and write the intents, in one transaction: what may be deleted, and the last intent."""
+    with house.ledger.write() as connection:
+        audit_log.hold(connection)
+        actor = audit_log.actor(connection, role)
+        now = items(connection, order, _GOING, [item.id for item in part], lock=True)
+        kept = verdicts(house, connection, order, now) | looked.kept
+        meant = [item for item in now if item.id not in kept and item.id in looked.faithful]
+        check_list(house, connection, order, meant)
+        for item in now:
+            if item.id in kept:
+                found.kept += ledger.leave(connection, order, actor, item, kept[item.id])
+        new = [item for item in meant if item.state is ItemState.LISTED]
+        approved = sorted(one.ref for one in approvals_of(connection, order.list_id) if one.approved)
+        said = {item.id: {**looked.faithful[item.id], "approvals": approved} for item in new}
+        ledger.intend(connection, order, actor, said, new)
+        meant = items(connection, order, [ItemState.INTENT], [item.id for item in meant])
+    return meant, max((item.intent_seq for item in meant if item.intent_seq is not None), default=None)
+
+
+def _delete(house: Installation, order: Order, store: ObjectStore, item: Item) -> Answer:
+    """Delete one version while nobody can place a hold or take its intent back. Raises ``Kept``.
+
+    The only transaction that waits for a store: a hold is placed either before, and met here, or after, and sees that
+    the version has gone.
+    """
+    with house.ledger.write() as connection:
+        audit_log.hold(connection)
+        now = items(connection, order, ItemState, [item.id], lock=True)[0]
+        checks.intent_stands(now.state, now.intent_seq)
+        checks.not_held(held_now(connection, [item.id]).get(item.id, []))
+        return stores.delete(store, item)
+
+
+def _confirm(
+    house: Installation,
+    order: Order,
+    role: str,
+    ends: Sequence[tuple[int, Answer, Whereabouts]],
+    found: Outcome,
+) -> None:
+    """Write down what became of items, by what the store says of where they are."""
+    with house.ledger.write() as connection:
+        audit_log.hold(connection)
+        actor = audit_log.actor(connection, role)
+        numbers = [number for number, _, _ in ends]
+        now = {item.id: item for item in items(connection, order, OPEN, numbers, lock=True)}
+        for number, answer, where in ends:
+            if number in now:  # else another run was quicker
+                _confirm_one(connection, order, actor, now[number], answer, where, found)
+
+
+def _confirm_one(
+    connection: sa.Connection,
+    order: Order,
+    actor: Actor,
+    item: Item,
+    answer: Answer,
+    where: Whereabouts,
+    found: Outcome,
+) -> None:
+    try:
+        checks.is_gone(where.gone, answer is Answer.FORBIDDEN)
+        checks.gone_by_our_hand(item.intent_seq is not None and anchored(connection, item.intent_seq))
+    except Kept as kept:
+        ledger.leave(connection, order, actor, item, kept)
+        found.unknown += kept.state is ItemState.UNKNOWN
+        found.kept += kept.state is not ItemState.UNKNOWN
+    else:
+        ledger.confirm(connection, order, actor, item, str(answer), where.others)
+        found.destroyed += 1
+
+
+def _write_end(house: Installation, order: Order, role: str, number: int, kept: Kept, found: Outcome) -> None:
+    with house.ledger.write() as connection:
+        audit_log.hold(connection)
+        actor = audit_log.actor(connection, role)
+        for item in items(connection, order, OPEN, [number], lock=True):
+            found.kept += ledger.leave(connection, order, actor, item, kept)
+    reach("destroy.withdrawn")
+
+
+def _settle(house: Installation, order: Order, role: str, found: Outcome) -> None:
+    """Ask the store what became of items that an earlier run left open. Deletes nothing."""
+    with house.ledger.read() as connection:
+        left = items(connection, order, [ItemState.INTENT, ItemState.UNKNOWN])
+    store = house.originals(order.collection)
+    asked = [(item, stores.whereabouts(store, item)) for item in left if item.reason != GONE_UNANCHORED]
+    gone = [(item.id, Answer.NOT_ASKED, where) for item, where in asked if where.gone is True]
+    there = [item.id for item, where in asked if where.gone is False and item.state is ItemState.UNKNOWN]
+    _confirm(house, order, role, gone, found)
+    with house.ledger.write() as connection:
+        audit_log.hold(connection)
+        for item in items(connection, order, [ItemState.UNKNOWN], there, lock=True):
+            ledger.intend_again(connection, order, item)
+    reach("destroy.settled")
+
+
+def _take_back(house: Installation, order: Order, role: str, problem: Fwd2BotError) -> None:
+    """The list must not be carried out any more: nor must the intents of an earlier run."""
+    reason = "list" if isinstance(problem, BlockedByPolicy) else "integrity"
+    with house.ledger.write() as connection:
+        audit_log.hold(connection)
+        actor = audit_log.actor(connection, role)
+        for item in items(connection, order, [ItemState.INTENT], lock=True):
+            ledger.leave(connection, order, actor, item, Kept(ItemState.BLOCKED, reason, str(problem)))
+    reach("destroy.withdrawn")
