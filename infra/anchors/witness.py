@@ -75,11 +75,9 @@ class WitnessAnchor:
         raise ObjectMissing(f"the witness {self.name} keeps no tiles, so it has no {path}")
 
     def examine(self) -> str:
-        """A request that no witness grants, so that nothing is changed: it must refuse it in its own words."""
-        status, answer = self._post(
-            0, [], f"fwd2bot/doctor\n0\n{'A' * 43}=\n\n\u2014 fwd2bot/doctor {'A' * 92}\n"
-        )
-        if status not in (403, 404):
+        """A request that is none, so that nothing is changed; who takes no checkpoints there answers otherwise."""
+        status, answer = self._post(0, [], "fwd2bot doctor\n")
+        if status != 400:
             raise StoreError(
                 f"{self.place} answers like no witness (HTTP {status}: {said(answer)}); is this its address?"
             )

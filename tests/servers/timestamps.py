@@ -1,7 +1,8 @@
 """A real RFC 3161 time stamp authority for tests: ``openssl ts`` behind a small HTTP server on loopback.
 
 Its answers hold its own certificate only: OpenSSL writes several in the order in which it got them, which is no DER,
-and rfc3161-client reads DER. Makes a root and an authority's certificate of its own. Knows nothing of the code under test.
+and rfc3161-client reads DER. Makes a root and an authority's certificate of its own. Knows nothing of the code under
+test.
 """
 
 from __future__ import annotations

@@ -75,7 +75,7 @@ def test_it_is_asked_even_when_it_shows_nothing(place: str, monkeypatch: pytest.
     put(asked, LOG, 500)
     assert [(one.size, one.note) for one in asked.newest(LOG.note(300))] == [(500, None)]
     assert asked.newest(LOG.note(500)) == []
-    with pytest.raises(IntegrityError, match="saw other 500 events"):
+    with pytest.raises(IntegrityError, match=r"of 500 events .*forked|other 500 events"):
         asked.newest(Log(500, "forged").note(500))
 
 
@@ -84,7 +84,7 @@ def test_another_history_is_a_contradiction(place: str) -> None:
     put(asked, LOG, 500)
     with pytest.raises(IntegrityError, match="forked"):
         put(asked, Log(700, "forged"), 700)
-    with pytest.raises(IntegrityError, match="saw other 500 events"):
+    with pytest.raises(IntegrityError, match=r"of 500 events .*forked|other 500 events"):
         put(asked, Log(500, "forged"), 500)
     with pytest.raises(IntegrityError, match="has seen 500 events of this log, which now has 300"):
         put(asked, LOG, 300)
@@ -106,7 +106,7 @@ def test_a_log_that_it_does_not_know(tmp_path: Path) -> None:
 
 def test_a_witness_with_another_key_is_not_believed(place: str) -> None:
     stranger = Ed25519Signer.generate("compliance.example/witness", COSIGNATURE)
-    with pytest.raises(StoreError, match="signs with another key than audit.anchors.compliance.vkey"):
+    with pytest.raises(StoreError, match=r"signs with another key than audit\.anchors\.compliance\.vkey"):
         put(anchor(place, stranger.verifier.vkey()), LOG, 5)
 
 
