@@ -7,9 +7,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from sqlalchemy import make_url
+
 from fwd2bot_core.compressor.loading import load, read_spec, self_check
 from fwd2bot_core.compressor.view import BUNDLES_OWN
 from fwd2bot_core.errors import CompressorError, Fwd2BotError, ObjectExists, StoreError
+from infra.anchoring import warning
+from infra.anchors import Anchor, anchors_of
 from infra.certificate_pair import Pair, check
 from infra.executor import make_executor
 from infra.installation import Installation
@@ -39,6 +43,10 @@ def examine(house: Installation) -> Iterator[Check]:
     for name, collection in house.settings.collections.items():
         if collection.fidelity.sample or collection.fidelity.probes:
             yield _checked(f"probes of {name}", lambda name=name: _probes(house, name))  # type: ignore[misc]
+    for anchor in anchors_of(house.settings):
+        yield _checked(f"anchor {anchor.name}", lambda anchor=anchor: _anchor(house, anchor))  # type: ignore[misc]
+    if few := warning(len(house.settings.audit.anchors)):
+        yield Check("anchors", True, few)
     for name in list(house.settings.collections)[:1]:
         yield _checked("cluster", lambda name=name: _cluster(house, name))  # type: ignore[misc]
 
@@ -103,6 +111,14 @@ def _view(house: Installation, name: str) -> str:
 def _probes(house: Installation, name: str) -> str:
     asked = questions(house.compressor(name), house.settings.collections[name].fidelity.probes)
     return f"{len(asked)} questions that {house.spec(name).name} can read"
+
+
+def _anchor(house: Installation, anchor: Anchor) -> str:
+    said, url = anchor.examine(), make_url(house.settings.archive.ledger)
+    beside = anchor.kind == "directory" and url.get_backend_name() == "sqlite" and url.database
+    if beside and Path(anchor.place).stat().st_dev == Path(str(url.database)).stat().st_dev:
+        said += ". It is on the ledger's own disk: whoever holds that holds both"
+    return said
 
 
 def _cluster(house: Installation, name: str) -> str:

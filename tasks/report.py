@@ -17,7 +17,7 @@ import fwd2bot_core
 from fwd2bot_core.errors import UsageError
 from fwd2bot_core.tokens.manifest import DUCKDB, POLARS, PYARROW
 from fwd2bot_core.work import STAGES
-from infra import archive, audit_log, history
+from infra import anchoring, archive, audit_log, checkpoints, history
 from infra.history import History, PastRun
 from infra.installation import Installation
 from tasks.publish import pointer_of, readable_root
@@ -114,8 +114,21 @@ def render(installation: Installation, *, collection: str | None, runs: int, at:
             open_failures=_wanted(standing["failures"], collection),
             reading=_reading(installation, _wanted(standing["collections"], collection), past.last),
             stages=STAGES,
+            signed=_signed(installation),
+            anchors=anchoring.standing(installation),
+            few_anchors=anchoring.warning(len(installation.settings.audit.anchors)),
         )
     )
+
+
+def _signed(installation: Installation) -> dict[str, Any] | None:
+    """The newest checkpoint: every copy of the page is an anchor of its own."""
+    with installation.ledger.read() as connection:
+        last = checkpoints.newest(connection)
+        if last is None:
+            return None
+        note = anchoring.cosigned_note(connection, last.size)
+    return {"size": last.size, "at": last.signed_at, "note": note}
 
 
 def _timed(past: History) -> list[PastRun]:

@@ -30,6 +30,10 @@ bundle = "nano"                # the demonstration bundle; a folder for your own
 executor = "local"             # worker processes of a local Dask cluster
 workers = 2
 
+[audit.anchors.beside]         # where signed checkpoints of the audit log are kept; two or more that others
+kind = "directory"             # administer are what protects it: `fwd2bot doctor` says more
+place = "anchor"
+
 [night]
 cron = "0 1 * * *"             # for `fwd2bot serve`
 zone = "UTC"
@@ -55,6 +59,9 @@ def _lay_out(folder: Path, images: int, add: int) -> dict[str, Any]:
         if folder.exists() and any(folder.iterdir()):
             raise UsageError(f"{folder} is not empty and holds no sample archive; name a new folder")
         photos.mkdir(parents=True)
+        (
+            folder / "anchor"
+        ).mkdir()  # a folder that is gone is a disk that is not mounted: nobody makes it later
         settings.write_text(SETTINGS.format(file=settings))
     present = sum(1 for _ in photos.rglob("tray-*.jpg"))
     wanted = add if present else images + add

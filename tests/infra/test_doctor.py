@@ -44,7 +44,7 @@ def test_a_sound_house_is_well_and_nothing_is_left_in_it(house: BuildHouse, phot
     installation = house()
     assert wrong(installation) == {}
     assert [check.part for check in examine(installation)] == [
-        "ledger", "archive store", f"originals of {COLLECTION}", "compressor", "cluster"
+        "ledger", "archive store", f"originals of {COLLECTION}", "compressor", "anchors", "cluster"
     ]  # fmt: skip
     assert list(installation.archive.list()) == []
 
@@ -123,3 +123,22 @@ def test_probes_of_every_collection_are_read(house: BuildHouse) -> None:
     found = wrong(house(**{"collections.line-2": second, "collections.line-2.fidelity": fidelity}))
     assert found.keys() == {"probes of line-2"}
     assert "1 to 64 words" in found["probes of line-2"]
+
+
+def test_each_anchor_is_used_and_too_few_are_told(house: BuildHouse, tmp_path: Path) -> None:
+    (tmp_path / "vault").mkdir()
+    installation = house(
+        audit__anchors__vault={"kind": "directory", "place": "vault"},
+        audit__anchors__far={"kind": "directory", "place": "far"},
+    )
+    for _ in range(2):
+        found = {check.part: check for check in examine(installation)}
+        assert "anchors" not in found
+        assert found["anchor vault"].ok
+        assert "holds 0 checkpoints" in found["anchor vault"].detail
+        assert "on the ledger's own disk" in found["anchor vault"].detail
+        assert (found["anchor far"].ok, "mount its disk" in found["anchor far"].detail) == (False, True)
+    assert [path.name for path in (tmp_path / "vault").rglob("*") if path.is_file()] == ["probe"]
+    [few] = [check for check in examine(house()) if check.part == "anchors"]
+    assert few.ok
+    assert "No anchor is configured" in few.detail
