@@ -92,8 +92,10 @@ class StoreAnchor:
         if self.place.startswith("s3://"):
             from infra.objects.s3_lock import LockedS3Store, Retention
 
-            mode = "GOVERNANCE" if self._given.retain_mode == "governance" else "COMPLIANCE"
-            return LockedS3Store(self.place, self._given.s3, Retention(self._given.retain_days, mode))
+            days = self._given.retain_days
+            governed = self._given.retain_mode == "governance"
+            retention = Retention(days, "GOVERNANCE") if governed else Retention(days)
+            return LockedS3Store(self.place, self._given.s3, retention)
         return open_store(self.place)
 
     @property
