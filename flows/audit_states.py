@@ -68,8 +68,8 @@ def whole(image: str, *, collection: str | None = None, common: Common = DEFAULT
         return ExitCode.OK
     for proof in proofs:
         _say(
-            f"{proof.key} in {proof.collection}, version {proof.identity}: whole. {len(proof.facts)} facts, "
-            f"{proof.line.n} of them counted by the state list of event {proof.shown.seq}"
+            f"{proof.key} in {proof.collection}, version {proof.identity}: whole. Facts: {len(proof.facts)}; by "
+            f"the state list of event {proof.shown.seq}: {proof.line.n}"
         )
         for fact in (*proof.unnumbered, *proof.facts):
             _say(f"  {'-' if fact.n is None else fact.n}  event {fact.seq}  {_what(fact)}")

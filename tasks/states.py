@@ -77,7 +77,7 @@ def take_state(house: Installation, by: Run | str = "operator") -> Taken:
     _create(house.archive, path, body)
     with _logging(house, by) as (connection, event):
         house.archive.stat(path)
-        said = {"path": path, "sha256": sha256, "rows": manifest.rows, "root": manifest.root}
+        said: dict[str, Any] = {"path": path, "sha256": sha256, "rows": manifest.rows, "root": manifest.root}
         more = {"facts": manifest.facts, "size": manifest.size, "secret_sha256": manifest.secret_sha256}
         seq = audit_log.append(connection, event(said | more))
         connection.execute(audit_states.insert().values(seq=seq, secret=secret, **said))

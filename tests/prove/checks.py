@@ -67,6 +67,7 @@ def check(ledger: Path, archive: Path, keys: set[str], *, failing: dict[str, str
     _check_rows(verdict, ledger, good, failing)
     _check_shards(verdict, ledger, archive, good)
     _check_manifest(verdict, ledger, archive)
+    _check_facts(verdict, ledger, archive)
     states = dict(_ask(ledger, "SELECT state, count(*) FROM runs GROUP BY state"))
     verdict.require("running" not in states, f"runs left running: {states}")
     open_batches = _ask(ledger, "SELECT count(*) FROM batches WHERE state = 'planned'")[0][0]
@@ -133,6 +134,18 @@ def _check_manifest(verdict: Verdict, ledger: Path, archive: Path) -> None:
     ]
     real = _ask(ledger, "SELECT path, sha256, bytes, rows FROM shards")
     verdict.require(sorted(listed) == sorted(real), f"manifest {len(listed)} shards, ledger {len(real)}")
+
+
+def _check_facts(verdict: Verdict, ledger: Path, archive: Path) -> None:
+    """Each image's facts are numbered 0, 1, 2, ... in the trail; a kill left none out and counted none twice."""
+    shown = Counter[int]()
+    for (path,) in _ask(ledger, "SELECT path FROM audit_segments"):
+        shown.update(json.loads(line)["n"] for line in (archive / path).read_text().splitlines())
+    for (body,) in _ask(ledger, "SELECT body FROM audit_events WHERE type = 'image.quarantined'"):
+        shown[json.loads(body)["subject"]["n"]] += 1
+    counts = [facts for (facts,) in _ask(ledger, "SELECT facts FROM object_versions")]
+    wanted = Counter(n for facts in counts for n in range(facts))
+    verdict.require(shown == wanted, f"facts by number are {shown}, the ledger counts {wanted}")
 
 
 def furthest(one: Tokens, other: Tokens) -> float:

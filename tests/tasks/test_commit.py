@@ -216,18 +216,6 @@ def test_a_receipt_of_a_batch_that_another_run_adopted_is_not_ours(made: Made) -
     assert rows(installation, summaries) == []
 
 
-def test_equal_contents_under_two_keys_are_one_content(
-    house: Callable[..., Installation], photos: Callable[..., list[Path]]
-) -> None:
-    made = photos(3)
-    made[1].write_bytes(made[0].read_bytes())
-    installation = house()
-    run, _, (batch,) = planned(installation)
-    commit(installation.ledger, installation.archive, run, batch, compressed(installation, batch))
-    assert count(installation, contents) == 2
-    assert count(installation, summaries) == 3
-
-
 def test_a_quarantined_image_is_a_row_with_a_reason_and_an_event(made: Made) -> None:
     installation, run, batch, _ = made
     parts = split(installation.ledger, run, replace(batch, units=batch.units[:2]))

@@ -18,7 +18,7 @@ from fwd2bot_core.audit.merkle import leaf_hash, root
 from fwd2bot_core.audit.segment import read_segment, write_segment
 from infra import audit_log
 from infra.installation import Installation
-from infra.tables import audit_events, audit_segments, audit_states, failures, object_versions, work
+from infra.tables import audit_events, audit_segments, failures, object_versions, work
 from tasks import state_proofs
 from tasks.commit import commit
 from tasks.compress import compress
@@ -254,22 +254,3 @@ def test_a_counted_fact_that_nobody_logged(installation: Installation) -> None:
     with installation.ledger.write() as connection:
         audit_log.next_fact(connection, broken_id(installation))
     assert [finding.what for finding in found(installation)] == ["facts"]
-
-
-def test_the_newest_list_is_read_again(installation: Installation) -> None:
-    (row,) = rows(installation, audit_states)
-    manifest = state_list.Manifest.decode(installation.archive.read(row.path))
-    part = manifest.parts[1]
-    body = installation.archive.read(part.path)
-    installation.archive.replace(part.path, body[:-1] + bytes([body[-1] ^ 1]))
-    (finding,) = found(installation)
-    assert (finding.what, finding.name) == ("states", row.path)
-    assert part.path in finding.problem
-    installation.archive.replace(part.path, body)
-    alter(installation, audit_states.update().values(rows=19))
-    (finding,) = found(installation)
-    assert finding.what == "ledger"
-    assert finding.problem.endswith("says rows 20, the row in the table says 19")
-    alter(installation, audit_states.update().values(rows=20))
-    installation.archive.delete_version(installation.archive.stat(row.path))
-    assert [finding.what for finding in found(installation)] == ["states"]
