@@ -204,6 +204,7 @@ def test_a_part_that_is_not_well_is_1_and_the_others_are_still_told(
         "archive store": True,
         f"originals of {COLLECTION}": False,
         "compressor": True,
+        "anchors": True,
     }
 
 
@@ -213,7 +214,7 @@ NIGHT_KEYS = {
     "run_id", "collection", "kind", "night", "compressor", "listed", "new", "superseded", "resumed_batches",
     "compressed", "failed", "left", "shards", "bytes_in", "bytes_out", "wall_seconds", "compress_seconds",
     "stage_seconds", "reasons", "failures", "broken", "unjudged", "orphans_swept", "orphans_kept",
-    "open_failures", "fidelity", "state", "exit_code", "ratio",
+    "open_failures", "fidelity", "audit", "state", "exit_code", "ratio",
     "images_per_second", "message",
 }  # fmt: skip
 PLAN_KEYS = {
@@ -271,9 +272,9 @@ def test_what_machines_read_keeps_its_names(house: BuildHouse, photos: Photos, r
         run("show", "0000.jpg", "--json").json[0]["identity"],
     )
     scrub = run("verify", "--json").json
-    assert scrub == {"objects": 2, "bytes": scrub["bytes"], "events": 5, "findings": []}
+    assert scrub == {"objects": 2, "bytes": scrub["bytes"], "events": 6, "findings": []}
     checks = run("doctor", "--json").json
-    assert [check.keys() for check in checks] == [{"part", "ok", "detail"}] * 5
+    assert [check.keys() for check in checks] == [{"part", "ok", "detail"}] * 6
     settings = run("config", "show", "--json").json
     assert all(setting.keys() == {"name", "value", "source"} for setting in settings)
     assert {"name": "night.zone", "value": "UTC", "source": "default"} in settings
