@@ -33,6 +33,16 @@ def test_listing_measures_two_small_archives(tmp_path: Path) -> None:
     assert [one["entries"] for one in said["sizes"]] == [10, 6000]
 
 
+def test_audit_verify_measures_two_small_logs(tmp_path: Path) -> None:
+    words = ["--database", "sqlite", "--events", "300", "600", "--rounds", "1", "--goal", "0", "--out"]
+    subprocess.run(
+        [sys.executable, "-m", "tests.bench.audit_verify", *words, tmp_path], check=True, timeout=120
+    )
+    said = json.loads((tmp_path / "audit_verify.json").read_text())
+    assert [row["events"] for row in said["rows"]] == [300, 600]
+    assert all(row["times_hashing"] > 0 for row in said["rows"])
+
+
 def test_pass1_measures_a_tiny_model_three_ways(tmp_path: Path) -> None:
     assert pass1.main(bundle="", shape=("tiny",), batch=(1, 2), rounds=2, out=tmp_path) == 0
     said = json.loads((tmp_path / "pass1.json").read_text())
