@@ -16,8 +16,9 @@ from fwd2bot_core.work import Batch, Unit
 from infra import audit_log
 from infra.tables import object_versions
 
-EVENTS = (  # types of events that are a fact about one object version
+EVENTS = (  # types of events that are a fact about one object version: a timeline looks for these
     "image.quarantined",
+    "list.rescued",
     "destruction.intended",
     "destruction.confirmed",
     "destruction.blocked",

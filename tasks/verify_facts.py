@@ -21,7 +21,7 @@ from fwd2bot_core.errors import IntegrityError
 from fwd2bot_core.tokens.shard import ShardRow
 from infra.database import Ledger
 from infra.tables import failures, object_versions
-from tasks import facts, states
+from tasks import states
 from tasks.verify_objects import Finding, Target
 
 SHOWN = 5  # of many, by number
@@ -67,10 +67,11 @@ class Facts:
         """Any event: one that is a fact itself, or that says how many there were."""
         name = str(body.get("seq"))
         try:
-            if body.get("type") in facts.EVENTS:
-                subject = body.get("subject", {})
-                if "n" in subject:  # those from before facts were numbered have none
-                    self._count(body["seq"], [(subject.get("object_version"), subject["n"])])
+            subject = body.get("subject") or {}
+            if (
+                "object_version" in subject and "n" in subject
+            ):  # those from before facts were numbered have no n
+                self._count(body["seq"], [(subject["object_version"], subject["n"])])
             elif body.get("type") == states.EVENT:
                 self._compare_total(body["after"])
         except (IntegrityError, KeyError, TypeError) as error:
