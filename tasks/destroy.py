@@ -178,14 +178,14 @@ def _intend(
     with house.ledger.write() as connection:
         audit_log.hold(connection)
         actor = audit_log.actor(connection, role)
-        now = items(connection, order, _GOING, [item.id for item in part], lock=True)
+        now = items(connection, order, ItemState, [item.id for item in part], lock=True)
         kept = verdicts(house, connection, order, now) | looked.kept
         meant = [item for item in now if item.id not in kept and item.id in looked.faithful]
         check_list(house, connection, order, meant)
         for item in now:
             if item.id in kept:
                 found.kept += ledger.leave(connection, order, actor, item, kept[item.id])
-        new = [item for item in meant if item.state is ItemState.LISTED]
+        new = [item for item in meant if item.state is not ItemState.INTENT]
         approved = sorted(one.ref for one in approvals_of(connection, order.list_id) if one.approved)
         said = {item.id: {**looked.faithful[item.id], "approvals": approved} for item in new}
         ledger.intend(connection, order, actor, said, new)
