@@ -36,6 +36,7 @@ def facts(connection: sa.Connection, numbers: Sequence[int]) -> list[ObjectFacts
             identity=row.identity,
             first_seen_at=row.first_seen_at,
             superseded=row.superseded_at is not None,
+            destroyed=row.destroyed_seq is not None,
             content=row.content_sha256,
             captured_at=row.captured_at,
             dates=dates[row.id],

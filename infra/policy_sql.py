@@ -133,8 +133,9 @@ class _Compiler:
         over = {rule.name: self._over(rule) for rule in policy.rules}
         return {
             Condition.COVERED: covered,
-            Condition.PRESENT: sa.or_(
-                photo.superseded_at.is_(None), sa.func.substr(photo.identity, 1, 2) == "v:"
+            Condition.PRESENT: sa.and_(
+                photo.destroyed_seq.is_(None),
+                sa.or_(photo.superseded_at.is_(None), sa.func.substr(photo.identity, 1, 2) == "v:"),
             ),
             Condition.DATED: sa.and_(covered, *(~match | known[name] for name, match in matching.items())),
             Condition.PERIOD: sa.and_(covered, *(~match | over[name] for name, match in matching.items())),

@@ -89,8 +89,11 @@ def _covered(given: _Given) -> Iterator[Reason]:
 def _present(given: _Given) -> Iterator[Reason]:
     photo = given.photo
     value = "overwritten" if photo.superseded else "the current version"
-    kept = ", kept by a versioned store" if photo.superseded and photo.present else ""
-    yield Reason(Condition.PRESENT, value + kept, "the store may still hold it", photo.present)
+    if photo.destroyed:
+        value = "destroyed"
+    elif photo.superseded and photo.present:
+        value += ", kept by a versioned store"
+    yield Reason(Condition.PRESENT, value, "the store may still hold it", photo.present)
 
 
 def _dated(given: _Given) -> Iterator[Reason]:

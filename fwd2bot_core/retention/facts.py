@@ -38,6 +38,7 @@ class ObjectFacts:
     identity: str
     first_seen_at: datetime
     superseded: bool = False  # its key holds another version by now
+    destroyed: bool = False  # it is gone, and the store confirmed that
     content: str | None = None  # sha256 of its bytes, 64 hex digits
     captured_at: datetime | None = None
     dates: Mapping[str, datetime] = field(default_factory=dict)  # of events, by name
@@ -48,7 +49,7 @@ class ObjectFacts:
     @property
     def present(self) -> bool:
         """Whether the store may still hold it: a version that was overwritten is only there in a versioned store."""
-        return not self.superseded or self.identity.startswith("v:")
+        return not self.destroyed and (not self.superseded or self.identity.startswith("v:"))
 
     def date(self, trigger: str) -> datetime | None:
         """``captured``, ``first_seen`` or ``event:NAME``; None if it is not known."""

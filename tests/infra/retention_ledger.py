@@ -102,6 +102,7 @@ def put(connection: sa.Connection, photo: ObjectFacts, *, released: bool = False
             content_sha256=photo.content,
             first_seen_at=photo.first_seen_at,
             superseded_at=_AT if photo.superseded else None,
+            destroyed_seq=1 if photo.destroyed else None,
         )
     )
     mine = {"object_version_id": photo.id}

@@ -94,6 +94,7 @@ photos = st.builds(
     identity=st.sampled_from(["v:1", "V:1", "etag-1"]),
     first_seen_at=TIMES,
     superseded=st.booleans(),
+    destroyed=st.sampled_from([False, False, True]),
     content=st.sampled_from([None, *CONTENTS]),
     captured_at=st.none() | TIMES,
     dates=st.dictionaries(st.sampled_from(["end", "start"]), TIMES),
@@ -170,12 +171,12 @@ def test_sql_and_its_twin_decide_the_same(
     with ledger.write() as connection, connection.begin_nested() as inserted:
         numbers = _put_all(connection, drawn)
         found = both(connection, wanted, numbers)
-        for each in drawn[:2] if late else []:  # and to the microsecond: when the first rule's period ends
-            first = by.rules[0]
-            if (begun := each.date(first.trigger)) is not None:
-                end = not_before(begun, first.retain, first.rounding, by.tz)
-                for now in (end - timedelta(microseconds=1), end):
-                    both(connection, Terms(by, wanted.standings, Clock(now)), numbers)
+        for each in drawn[:1] if late else []:  # and to the microsecond: when each rule's period ends
+            for one in by.rules:
+                if (begun := each.date(one.trigger)) is not None:
+                    end = not_before(begun, one.retain, one.rounding, by.tz)
+                    for now in (end - timedelta(microseconds=1), end):
+                        both(connection, Terms(by, wanted.standings, Clock(now)), numbers)
         groups = tally(connection, wanted)
         assert Counter({failed(one.masks[0]): one.objects for one in groups}) == Counter(found.values())
         inserted.rollback()
@@ -223,6 +224,32 @@ def test_the_plain_photo_may_go_and_each_condition_alone_keeps_it(ledger: Ledger
                 put(connection, photo(**({"id": 2, "identity": "v:2"} | changes)))
                 assert both(connection, wanted, [1, 2])[2] == {condition}
                 inserted.rollback()
+
+
+def test_the_longest_of_several_rules_wins_to_the_microsecond(ledger: Ledger) -> None:
+    rules = [rule(), rule(name="service", trigger="event:end", retain="P1Y", rounding="fiscal_year:04-01")]
+    by, month = policy(rules=rules), timedelta(days=31)
+    end = datetime(
+        2034, 12, 31, 15, tzinfo=UTC
+    )  # the year 2035 begins in Tokyo: 2027 + P1Y by fiscal year is less
+    with ledger.write() as connection:
+        put(
+            connection,
+            photo(id=1, captured_at=datetime(2027, 5, 1, tzinfo=UTC), dates={"end": NOW - 60 * month}),
+        )
+        put(connection, photo(id=2, identity="v:2"))  # its end of production is not known
+        for now, failing in ((end - timedelta(microseconds=1), {Condition.PERIOD}), (end, set())):
+            found = both(connection, terms(by, at=clock(now)), [1, 2])
+            assert found == {1: failing, 2: {Condition.DATED, Condition.PERIOD}}
+
+
+def test_a_date_before_the_earliest_plausible_one_is_not_known(ledger: Ledger) -> None:
+    first = datetime(2000, 12, 31, 15, tzinfo=UTC)  # 2001 begins in Tokyo
+    with ledger.write() as connection:
+        put(connection, photo(id=1, captured_at=first))
+        put(connection, photo(id=2, identity="v:2", captured_at=first - timedelta(microseconds=1)))
+        found = both(connection, terms(policy()), [1, 2])
+    assert found == {1: frozenset(), 2: {Condition.DATED}}
 
 
 def test_a_toy_passes_for_the_sample_archive_only(ledger: Ledger) -> None:
