@@ -11,10 +11,12 @@ import sqlalchemy as sa
 from fwd2bot_core.retention.facts import LabelResult, Standing
 from infra.installation import Installation
 from infra.tables import collections, compressors, label_checks
+from tasks.sample_archive import is_sample
 
 
 def standing(house: Installation, connection: sa.Connection, collection: str) -> Standing:
-    """Of one collection of the settings. Labels of the sample archive are not told from others, and let no toy go."""
+    """Of one collection of the settings. Whether labels are the sample archive's matters, and is looked up, only for a
+    compressor that is for demonstrations."""
     _, source = house.settings.collection(collection)
     spec = house.spec(collection)
     rows = connection.execute(
@@ -26,7 +28,11 @@ def standing(house: Installation, connection: sa.Connection, collection: str) ->
     )
     labels = {
         (row.fingerprint, row.codec): LabelResult(
-            questions=row.questions, right=row.right_answers, at_least=row.at_least, passed=row.passed
+            questions=row.questions,
+            right=row.right_answers,
+            at_least=row.at_least,
+            passed=row.passed,
+            of_sample=spec.demonstration_only and is_sample(connection, collection, row.labels_sha256),
         )
         for row in rows
     }
