@@ -14,6 +14,7 @@ import flows.audit_keys
 import flows.audit_looking
 import flows.audit_states
 import flows.deploy
+import flows.destroying
 import flows.judging
 import flows.looking
 import flows.running  # noqa: F401  (importing registers the verbs)

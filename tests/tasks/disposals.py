@@ -96,6 +96,7 @@ class Stormy(MemoryStore):
         super().__init__(name, versions=versions)
         self.answers: dict[int, str] = {}
         self.asked = 0
+        self.locked: set[str] = set()  # keys that it refused once
         self.deaf = 0  # so many questions about versions are not answered
         self.before: Callable[[ObjectInfo], None] = lambda info: None  # just before a deletion takes effect
 
@@ -104,7 +105,8 @@ class Stormy(MemoryStore):
         self.asked += 1
         if said == "timeout":
             raise StoreUnreachable("no answer, nothing done")
-        if said == "forbidden":
+        if said == "forbidden" or info.key in self.locked:
+            self.locked.add(info.key)
             raise ObjectForbidden("locked")
         if said == "lie":
             return

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.tasks.disposals import World, make_world
-from tests.tasks.steps import events, rows
 
 Build = Callable[..., World]
 
