@@ -102,7 +102,7 @@ def run_night(
         except BaseException as error:
             with contextlib.suppress(LedgerError, LeaseLost):  # the first error is the one to report
                 runs.fail(house, run, error)
-            if isinstance(error, Exception):  # not an interrupt, which wants an end at once
+            if not isinstance(error, KeyboardInterrupt):  # who interrupts wants an end at once
                 sign(house, reason="run_failed", role=role)
             raise
         summary = replace(summary, audit=step(sign, house, reason="run_ended", role=role))
