@@ -237,7 +237,7 @@ def _show_export(made: Exported) -> None:
     lines += [
         f"file     {made.path.resolve()}",
         f"sha256   {made.sha256}",
-        "Whoever checks it runs `python3 verify.py FILE --key KEY`, with the verify.py in the ZIP or in Fwd2Bot's source,",
+        "Who checks it runs `python3 verify.py FILE --key KEY`, with the verify.py in the ZIP or in Fwd2Bot's source,",
         "and gets the key from you on another way: `fwd2bot audit keys` shows it.",
     ]
     for line in lines:

@@ -64,7 +64,8 @@ def status(
 
 @app.command
 def show(image: str, *, collection: str | None = None, common: Common = DEFAULTS) -> int:
-    """One image's whole life: versions, content, summary tokens, failures, audit facts.
+    """One image's whole life: versions, content, summary tokens, failures, and what the audit log says, each fact with
+    whether it is proven by the newest signed checkpoint. Exit code 5 if one is not.
 
     Example: fwd2bot show line-1/2026-11-23/tray-000007.jpg
 
@@ -76,14 +77,19 @@ def show(image: str, *, collection: str | None = None, common: Common = DEFAULTS
     from flows.render import show_life
     from infra import archive
     from infra.installation import opened
+    from tasks.life import Standing, proven_life
 
     with opened(common.settings()) as house:
         versions = archive.life(house, image, collection)
+        facts = proven_life(house, image, collection)
+    for version, proven in zip(versions, facts, strict=True):
+        version["audit"] = proven
     if common.json:
         print(json.dumps(versions, sort_keys=True))
     else:
         show_life(terminal(), versions)
-    return ExitCode.OK
+    wrong = any(fact["proof"] == Standing.WRONG for proven in facts for fact in proven)
+    return ExitCode.INTEGRITY if wrong else ExitCode.OK
 
 
 @app.command

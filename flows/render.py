@@ -190,6 +190,18 @@ def _committed(collections: list[dict[str, Any]], wide: bool) -> Table:
     return table("committed", names, ([row[name] for name in names] for row in rows))
 
 
+def _told(fact: dict[str, Any]) -> str:
+    """What the audit log says about an image, and whether that is proven."""
+    what = fact.get("outcome", fact["type"]) + (f", {fact['reason']}" if "reason" in fact else "")
+    where = f" in {fact['segment']}" if fact["segment"] else ""
+    signed = (
+        f", by the checkpoint of {fact['checkpoint']:,} events"
+        if fact["proof"] != "not signed for yet"
+        else ""
+    )
+    return f"{fact['occurred_at'][:19]}Z {what}{where}: {fact['proof']}{signed}"
+
+
 def show_life(console: Console, versions: list[dict[str, Any]]) -> None:
     """One image's whole life, a version after the other."""
     for version in versions:
@@ -233,9 +245,7 @@ def show_life(console: Console, versions: list[dict[str, Any]]) -> None:
             )
             for f in version["failures"]
         ]
-        rows += [
-            ("audit", f"event {a['event']}: {a['outcome']}, in {a['segment']}") for a in version["audit"]
-        ]
+        rows += [(f"event {a['event']}", _told(a)) for a in version["audit"]]
         drawn = Table(show_header=False, box=None, padding=(0, 2))
         for name, value in rows:
             drawn.add_row(name, _cell(value))

@@ -68,8 +68,8 @@ class Selection:
         """Exact bodies, in the wanted order."""
         order = audit_events.c.seq.desc() if self.wanted.newest_first else audit_events.c.seq
         query = sa.select(audit_events.c.body).where(*self._conditions).order_by(order)
-        rows = self._connection.execute(query.execution_options(yield_per=PAGE)).scalars()
-        return islice(filter(self._holds, map(bytes, rows)), self.wanted.limit)
+        with self._connection.execute(query.execution_options(yield_per=PAGE)) as rows:
+            yield from islice(filter(self._holds, map(bytes, rows.scalars())), self.wanted.limit)
 
     def _in_sql(self) -> Iterator[sa.ColumnElement[bool]]:
         wanted, column = self.wanted, audit_events.c
@@ -86,7 +86,7 @@ class Selection:
         if wanted.last is not None:
             yield column.seq <= wanted.last
         for text in filter(None, (self.actor, self.collection)):
-            yield _mentions(text)
+            yield _mentions(self._connection, text)
         if self.versions is not None:
             yield sa.or_(column.seq.in_(_segments(self.versions)), column.type.in_(facts.EVENTS))
 
@@ -199,9 +199,12 @@ def _of_type(name: str) -> sa.ColumnElement[bool]:
     return sa.or_(of == family, of.startswith(f"{family}.", autoescape=True))
 
 
-def _mentions(reference: str) -> sa.ColumnElement[bool]:
-    """Bodies are bytes to the database, and LIKE compares bytes as well."""
-    return audit_events.c.body.like(sa.literal(f"%{reference}%".encode(), sa.LargeBinary))
+def _mentions(connection: sa.Connection, reference: str) -> sa.ColumnElement[bool]:
+    """Whether a body, which is bytes to the database, has the reference in it."""
+    body, bytes_of = audit_events.c.body, reference.encode()
+    if connection.dialect.name == "sqlite":  # whose LIKE may be built to compare texts only
+        return sa.func.instr(body, sa.literal(bytes_of, sa.LargeBinary)) > 0
+    return body.op("LIKE", is_comparison=True)(sa.literal(b"%" + bytes_of + b"%", sa.LargeBinary))
 
 
 def _pages(items: list[str]) -> Iterator[list[str]]:

@@ -7,7 +7,6 @@ by the program that travels in it. Signs nothing: what no checkpoint covers yet 
 from __future__ import annotations
 
 import contextlib
-import json
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -16,7 +15,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from fwd2bot_core.audit.canonical import commitment
+from fwd2bot_core.audit.canonical import commitment, parse
 from fwd2bot_core.audit.events import rfc3339
 from fwd2bot_core.audit.evidence import Evidence, Written, write_bundle
 from fwd2bot_core.audit.merkle import consistency_proof, inclusion_proof
@@ -88,8 +87,8 @@ def export(
     """Write a bundle with the events of a filter to a new file, and judge it.
 
     In the log's order, and all of them: the filter's order and limit do not count. Without ``with_names`` nothing in it
-    names a person, a collection or an image. Raises ``UsageError`` when the file is there already, cannot be written,
-    or would be too large, and ``IntegrityError`` for a log that cannot be proven.
+    names a person, a collection or an image. Raises ``UsageError`` when nothing was found, or the file is there
+    already, cannot be written or would be too large, and ``IntegrityError`` for a log that cannot be proven.
     """
     if out.exists():
         raise UsageError(f"{out} is there already, and evidence is never written over: name another file")
@@ -121,9 +120,11 @@ def _evidence(
     house: Installation, connection: sa.Connection, wanted: Filter, with_names: bool, with_segments: bool
 ) -> Evidence:
     selection = Selection(connection, replace(wanted, newest_first=False, limit=None))
-    tree = SqlTree(connection)
-    newest = _newest_size(connection)
-    sizes = _sizes(connection, next(selection.bodies(), None))
+    tree, newest = SqlTree(connection), _newest_size(connection)
+    first = next(selection.bodies(), None)
+    if first is None:
+        raise UsageError("nothing in the audit log is like that, so there is nothing to export")
+    sizes = _sizes(connection, parse(first)["seq"])
     return Evidence(
         origin=audit_keys.origin(connection, house.settings.audit),
         made_at=audit_log.now(),
@@ -145,11 +146,10 @@ def _newest_size(connection: sa.Connection) -> int:
     return int(newest or 0)
 
 
-def _sizes(connection: sa.Connection, first: bytes | None) -> list[int]:
+def _sizes(connection: sa.Connection, first: int) -> list[int]:
     """Of each checkpoint that covers the first event, and so says something about what was asked for."""
-    seq = json.loads(first)["seq"] if first is not None else _newest_size(connection) - 1
     size = audit_checkpoints.c.size
-    return list(connection.execute(sa.select(size).where(size > seq).order_by(size)).scalars())
+    return list(connection.execute(sa.select(size).where(size > first).order_by(size)).scalars())
 
 
 def _anchors(connection: sa.Connection, sizes: Sequence[int]) -> Iterator[dict[str, Any]]:

@@ -26,7 +26,7 @@ import struct
 import sys
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -163,19 +163,25 @@ def node_hash(left: bytes, right: bytes) -> bytes:
     return hashlib.sha256(b"\x01" + left + right).digest()
 
 
-def tree_root(leaves: Iterable[bytes]) -> tuple[int, bytes]:
-    """How many there are, and the root over them."""
-    peaks, count = [], 0
-    for leaf in leaves:
-        number = count
+class Tree:
+    """Grows by one leaf at a time and knows its root; keeps one hash a level."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self._peaks: list[bytes] = []  # of the perfect subtrees, largest first
+
+    def add(self, leaf: bytes) -> None:
+        number = self.size
         while number & 1:  # this leaf completes the perfect subtree before it
-            leaf, number = node_hash(peaks.pop(), leaf), number >> 1
-        peaks.append(leaf)
-        count += 1
-    root = peaks.pop() if peaks else hashlib.sha256(b"").digest()
-    while peaks:
-        root = node_hash(peaks.pop(), root)
-    return count, root
+            leaf, number = node_hash(self._peaks.pop(), leaf), number >> 1
+        self._peaks.append(leaf)
+        self.size += 1
+
+    def root(self) -> bytes:
+        found = self._peaks[-1] if self._peaks else hashlib.sha256(b"").digest()
+        for peak in self._peaks[-2::-1]:
+            found = node_hash(peak, found)
+        return found
 
 
 def verify_inclusion(leaf: bytes, index: int, size: int, proof: Sequence[bytes], root: bytes) -> bool:
@@ -187,15 +193,21 @@ def verify_inclusion(leaf: bytes, index: int, size: int, proof: Sequence[bytes],
 def verify_consistency(old: int, old_root: bytes, size: int, new_root: bytes, proof: Sequence[bytes]) -> bool:
     """RFC 9162, 2.1.4.2; every log continues the empty one."""
     if old in (0, size):
-        return 0 <= old <= size and not proof and old_root == (new_root if old == size else tree_root(())[1])
+        return 0 <= old <= size and not proof and old_root == (new_root if old == size else Tree().root())
+    return roots_by(old, old_root, size, proof) == (old_root, new_root)
+
+
+def roots_by(old: int, old_root: bytes, size: int, proof: Sequence[bytes]) -> tuple[bytes, bytes]:
+    """The roots of both sizes that a consistency proof leads to. If the second is right, so is the first, whatever
+    was signed, unless ``old`` is a power of two, where ``old_root`` is the proof's first step."""
     path = list(proof) if old & (old - 1) else [old_root, *proof]
     if not 0 < old < size or not path:
-        return False
+        return b"", b""
     place, last = old - 1, size - 1
     while place & 1:
         place, last = place >> 1, last >> 1
     found, rest = _climb(place, last + 1, path[1:], (path[0], path[0]))
-    return rest == 0 and found == (old_root, new_root)
+    return found if rest == 0 else (b"", b"")
 
 
 def _climb(
@@ -439,6 +451,7 @@ class Verification:
         self.anchored = self.events = 0
         self.names: dict[str, str] = {}
         self.segments: dict[str, tuple[int, dict[str, Any]]] = {}
+        self.agreed: list[int] = []  # sizes of checkpoints that are over the events here
         self.policies: set[str] = set()
         self.lost: set[tuple[int, str]] = set()  # size and root of signed states that a restore lost
 
@@ -571,10 +584,16 @@ class Verification:
         }
         old, *sizes = sorted(self.checkpoints) or [0]
         for new in sizes:
+            was, now = self.checkpoints[old].root, self.checkpoints[new].root
+            named = f"that the log of {new} events continues the one of {old}"
             hashes = [unbase64(each) for each in proofs.get((old, new), ())]
-            was, now = self.checkpoints[old], self.checkpoints[new]
-            if not verify_consistency(old, was.root, new, now.root, hashes):
-                say(FORKED, f"nothing proves that the log of {new} events continues the one of {old}", old)
+            if (old, new) not in proofs:
+                say(TRUNCATED, f"the proof {named} is missing", old)
+            elif not verify_consistency(old, was, new, now, hashes):
+                forked = old & (old - 1) != 0 and roots_by(old, was, new, hashes)[1] == now
+                said = f"it is disproven {named}: two histories are signed"
+                unclear = f"it is not proven {named}: the log was changed, or two histories are signed"
+                say(FORKED if forked else MODIFIED, said if forked else unclear, old)
             old = new
         return "each checkpoint continues the one before it"
 
@@ -646,7 +665,7 @@ class Verification:
             proof = next(proofs, None)
 
     def check_events(self, say: Say) -> str:
-        first, last, latest, waiting = -1, -1, datetime.min, -1
+        first, last, latest, waiting, tree = -1, -1, datetime.min, -1, Tree()
         for number, body, path in self.numbered(say):
             first = number if self.events == 0 else first
             if number <= last:
@@ -655,6 +674,7 @@ class Verification:
             if not self._included(number, body, path):
                 say(MODIFIED, f"event {number} is not what the log holds, or its proof is not", number)
                 continue
+            self._grow(tree, number, body, say)
             waiting = number if waiting < 0 and number >= self.anchored else waiting
             latest = self._look_into(parse_json(body), latest, say)
         expected = self.manifest.get("events")
@@ -667,8 +687,20 @@ class Verification:
                 waiting,
             )
         gaps = last - first + 1 != self.events
-        whole = "others were not selected" if gaps else f"none from {first} to {last} is left out"
+        whole = "others were not selected" if gaps else f"no event from {first} to {last} is left out"
         return f"{self.events}, each proven; {whole}"
+
+    def _grow(self, tree: Tree, number: int, body: bytes, say: Say) -> None:
+        """Where the log is here from its first event on, each checkpoint must be over just these events."""
+        if number != tree.size:
+            return
+        tree.add(leaf_hash(body))
+        checkpoint = self.checkpoints.get(tree.size)
+        if checkpoint is not None and checkpoint.root != tree.root():
+            detail = f"the checkpoint of {tree.size} events is over others than the newest: two histories are signed"
+            say(FORKED, detail, max((size for size in self.agreed if size < tree.size), default=0))
+        elif checkpoint is not None:
+            self.agreed.append(tree.size)
 
     def _included(self, number: int, body: bytes, path: list[bytes] | None) -> bool:
         if self.newest is None or number >= self.newest.size:
@@ -725,8 +757,10 @@ class Verification:
             if path not in there and self.manifest.get("segments"):
                 say(TRUNCATED, f"the segment {path} of event {event} is missing", event)
             elif path in there:
-                rows, root = tree_root(leaf_hash(line) for line in self.lines(there[path]))
-                if (rows, root.hex()) != (said["rows"], said["subroot"]):
+                tree = Tree()
+                for line in self.lines(there[path]):
+                    tree.add(leaf_hash(line))
+                if (tree.size, tree.root().hex()) != (said["rows"], said["subroot"]):
                     say(MODIFIED, f"the segment {path} is not what event {event} names", event)
         return f"{len(there)}, each with the root that its event names" if there else ""
 

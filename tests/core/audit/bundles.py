@@ -142,3 +142,15 @@ def judged(data: bytes, folder: Path, **asked: Any) -> verify.Verification:
 def told(found: verify.Verification) -> set[tuple[str, str, int | None]]:
     """What is wrong: part, verdict, event."""
     return {(each.part, each.verdict, each.event) for each in found.findings if each.verdict != verify.VALID}
+
+
+def names(data: bytes) -> list[str]:
+    """Of a bundle's parts."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        return archive.namelist()
+
+
+def part(data: bytes, name: str) -> bytes:
+    """One part of a bundle."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        return archive.read(name)

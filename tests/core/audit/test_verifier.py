@@ -110,7 +110,10 @@ def test_every_inclusion_in_every_small_tree() -> None:
 def test_every_consistency_of_every_small_tree() -> None:
     roots = [merkle.root(LEAVES[:size]) for size in range(len(LEAVES) + 1)]
     for size in range(len(LEAVES) + 1):
-        assert verify.tree_root(iter(LEAVES[:size])) == (size, roots[size])
+        tree = verify.Tree()
+        for leaf in LEAVES[:size]:
+            tree.add(leaf)
+        assert (tree.size, tree.root()) == (size, roots[size])
         for old in range(size + 1):
             proof = merkle.consistency_proof(old, size, subtree)
             arguments = (old, roots[old], size, roots[size])
