@@ -6,15 +6,16 @@ commitments. Registering is for whoever may write to the ledger, and is an event
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 
+from fwd2bot_core.audit.canonical import parse
 from fwd2bot_core.audit.events import Actor, Event
-from fwd2bot_core.errors import AccessDenied, Fwd2BotError, UsageError
+from fwd2bot_core.errors import AccessDenied, Fwd2BotError, IntegrityError, SignatureRefused, UsageError
 from fwd2bot_core.retention import sshsig
 from fwd2bot_core.retention.roles import Act, Role, may, needed
 from infra import audit_log
@@ -132,6 +133,16 @@ def signed(ledger: Ledger, name: str, act: Act, subject: str, statement: bytes, 
     with refusals(ledger, name, act, subject):
         sshsig.verify(statement, signature, person.key)
     return person
+
+
+def has_signed(person: Person, statement: bytes, signature: str, about: Mapping[str, Any]) -> bool:
+    """Whether a statement that was kept is signed by that person's key, and says all that ``about`` says."""
+    try:
+        sshsig.verify(statement, signature, person.key)
+        said = parse(statement.removesuffix(b"\n"))
+    except (SignatureRefused, IntegrityError):
+        return False
+    return all(said.get(name) == value for name, value in about.items())
 
 
 @contextmanager

@@ -11,9 +11,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from fwd2bot_core.audit.canonical import canonical, parse
-from fwd2bot_core.errors import AccessDenied, IntegrityError, SignatureRefused
-from fwd2bot_core.retention import sshsig
+from fwd2bot_core.audit.canonical import canonical
+from fwd2bot_core.errors import AccessDenied
 from fwd2bot_core.retention.comparison import Loosening, loosened
 from fwd2bot_core.retention.policy import Policy
 from fwd2bot_core.retention.policy_file import Document
@@ -55,16 +54,7 @@ def needed(in_force: Policy | None, new: Policy) -> Needed:
 
 def statement(document: Document, person: str, reason: str) -> bytes:
     """The exact bytes that somebody signs to approve a version."""
-    policy = document.policy
-    said = {
-        "decision": "approve",
-        "person": person,
-        "policy": policy.id,
-        "policy_sha256": document.sha256,
-        "reason": reason,
-        "version": policy.version,
-    }
-    return canonical(said) + b"\n"
+    return canonical(_about(document, reason) | {"person": person}) + b"\n"
 
 
 def valid(connection: sa.Connection, document: Document, *, once: bool = False) -> list[Approval]:
@@ -128,11 +118,12 @@ def add(
 def _counts(row: sa.Row[Any], document: Document, person: people.Person, author: str, once: bool) -> bool:
     if person.ref == author or not (once or (not person.revoked and may(person.roles, Act.APPROVE_POLICY))):
         return False
-    try:
-        said = parse(row.statement.removesuffix(b"\n"))
-        if said | {"person": ""} != parse(statement(document, "", row.reason)[:-1]):  # a name may be erased
-            return False
-        sshsig.verify(row.statement, row.signature, person.key)
-    except (IntegrityError, SignatureRefused):
-        return False
-    return True
+    about = _about(document, row.reason)
+    return people.has_signed(person, row.statement, row.signature, about)
+
+
+def _about(document: Document, reason: str) -> dict[str, Any]:
+    """All of a statement but the name, which may be erased; whose it is, the key says."""
+    policy = document.policy
+    said = {"decision": "approve", "policy": policy.id, "version": policy.version}
+    return said | {"policy_sha256": document.sha256, "reason": reason}
