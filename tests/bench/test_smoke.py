@@ -7,11 +7,12 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import pytest
 
-from tests.bench import first_word, memory, pass1, shapes
+from tests.bench import audit_append, first_word, memory, pass1, shapes
 
 
 def test_night_speed_measures_a_small_night(tmp_path: Path) -> None:
@@ -41,6 +42,16 @@ def test_audit_verify_measures_two_small_logs(tmp_path: Path) -> None:
     said = json.loads((tmp_path / "audit_verify.json").read_text())
     assert [row["events"] for row in said["rows"]] == [300, 600]
     assert all(row["times_hashing"] > 0 for row in said["rows"])
+
+
+def test_audit_append_measures_both_ways_and_keeps_its_goal(tmp_path: Path) -> None:
+    words: dict[str, Any] = {"database": ("sqlite",), "batch": (1, 1000), "rounds": 1, "out": tmp_path}
+    with mock.patch.object(audit_append, "MOST_TRANSACTIONS", 1):
+        assert audit_append.main(**words, goal=1e9) == 0
+        assert audit_append.main(**words, goal=0) == 1
+    said = json.loads((tmp_path / "audit_append.json").read_text())
+    assert [(row["database"], row["batch"]) for row in said["rows"]] == [("sqlite", 1), ("sqlite", 1000)]
+    assert all(row["append_events_a_second"] > 0 and row["ratio"] > 0 for row in said["rows"])
 
 
 def test_pass1_measures_a_tiny_model_three_ways(tmp_path: Path) -> None:
