@@ -1,4 +1,4 @@
-"""The audit as a Prefect flow, on a schedule of its own: verify the log, sign it, have it kept outside.
+"""The audit as a Prefect flow, on a schedule of its own: verify the log, list states, sign, have it kept outside.
 
 It runs when nothing else does, too: a day without a night is signed as such. Whoever is told of failed nights is told
 of this one, since its deployment bears the same tag. Ends as failed, with the gravest class first in the state's
@@ -54,12 +54,15 @@ def audit(config: Path | None = None, since_last: bool = False) -> State:
 
 def _audit(config: Path | None, since_last: bool) -> State:
     from tasks.audit_verify import last_checkpoint, verify_log
+    from tasks.states import state_is_old, take_state
 
     with opened(load_settings(config)) as house:
         since = last_checkpoint(house) if since_last else 0
         found = _step(verify_log, "verify", house, since=since)
         problems = [] if found.acceptable else [_described(found.verdict, found.findings)]
         if {one.verdict for one in found.findings} <= _STILL_SIGNED:
+            if state_is_old(house):  # a list an idle day would say nothing, and takes room
+                _step(take_state, "list states", house, "scheduler")
             problems += _signed(house)
         else:
             problems.append("nothing was signed")

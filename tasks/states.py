@@ -18,6 +18,7 @@ from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
 
+from fwd2bot_core.audit.canonical import parse
 from fwd2bot_core.audit.events import Event
 from fwd2bot_core.audit.state_list import Manifest, folder_of, manifest_path, write_parts
 from fwd2bot_core.audit.states import PACKED_BYTES, SECRET_BYTES, Line, References, State, secret_hash
@@ -28,6 +29,7 @@ from infra.objects import ObjectStore
 from infra.sorted_runs import sorted_records
 from infra.tables import (
     WorkState,
+    audit_events,
     audit_head,
     audit_states,
     collections,
@@ -38,7 +40,7 @@ from infra.tables import (
 from tasks.runs import Run, changing
 from tasks.state_proofs import prove_absent, prove_whole
 
-__all__ = ["EVENT", "Taken", "prove_absent", "prove_whole", "take_state"]
+__all__ = ["EVENT", "Taken", "prove_absent", "prove_whole", "state_is_old", "take_state"]
 
 EVENT = "state.root"
 ROWS_AT_ONCE = 5_000
@@ -57,6 +59,17 @@ class Taken:
     root: str
     size: int  # events in the log when the ledger looked so
     seconds: float
+
+
+def state_is_old(house: Installation) -> bool:
+    """Whether there are object versions or facts that the newest list, if there is one, does not know."""
+    with house.ledger.read() as connection:
+        newest = sa.select(audit_states.c.seq).order_by(audit_states.c.seq.desc()).limit(1).scalar_subquery()
+        body = connection.execute(sa.select(audit_events.c.body).where(audit_events.c.seq == newest)).scalar()
+        told = parse(body)["after"] if body is not None else {"rows": 0, "facts": 0}
+        counts = sa.select(sa.func.count(), sa.func.coalesce(sa.func.sum(object_versions.c.facts), 0))
+        rows, facts = connection.execute(counts.select_from(object_versions)).one()
+    return (int(rows), int(facts)) != (told["rows"], told["facts"])
 
 
 def take_state(house: Installation, by: Run | str = "operator") -> Taken:
@@ -103,7 +116,10 @@ def _lines(connection: sa.Connection, references: References) -> Iterator[Line]:
     known = object_versions.c
     compressed = sa.exists().where(summaries.c.object_version_id == known.id)
     failed = sa.exists().where(work.c.object_version_id == known.id, work.c.state == WorkState.FAILED)
-    state = sa.case((compressed, State.COMPRESSED), (failed, State.FAILED), else_=State.NEW)
+    destroyed = known.destroyed_seq.is_not(None)
+    state = sa.case(
+        (destroyed, State.DESTROYED), (compressed, State.COMPRESSED), (failed, State.FAILED), else_=State.NEW
+    )
     gone = known.superseded_at.is_not(None)
     query = sa.select(known.collection_id, known.key, known.identity, known.facts, state, gone)
     streamed = connection.execution_options(stream_results=True, yield_per=ROWS_AT_ONCE)

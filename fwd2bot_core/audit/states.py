@@ -36,6 +36,7 @@ class State(StrEnum):
     NEW = "new"  # not compressed yet
     FAILED = "failed"  # its last try failed, and no compressor has tokens of it
     COMPRESSED = "compressed"
+    DESTROYED = "destroyed"  # its original is gone, and the store confirmed it
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -22,11 +22,12 @@ from fwd2bot_core.errors import ExitCode
 from infra.database import open_ledger
 from infra.installation import Installation
 from infra.settings import Settings, load_settings
-from infra.tables import audit_events, runs
+from infra.tables import audit_events, audit_states, runs
 from tests.houses import fwd2bot, lay_out, night, write_settings
 from tests.infra.anchored import files, grow
 from tests.servers.intruder import as_intruder
 from tests.servers.prefect import ask
+from tests.tasks.steps import rows
 
 VAULT = {"kind": "directory", "place": "vault"}
 FAR = {"kind": "directory", "place": "far"}
@@ -193,11 +194,14 @@ def test_the_flow_verifies_signs_and_says_what_is_wrong(
     grow(anchored)
     name, message = audited(config)
     assert (name, "verified, and all of them signed" in message) == ("Completed", True), message
+    lists = rows(anchored, audit_states)
+    assert len(lists) == 1
     held = files(tmp_path / "vault")
     (tmp_path / "far").rename(tmp_path / "elsewhere")
     grow(anchored)
     name, message = audited(config)
     assert (name, "far: There is no folder" in message) == ("Failed", True), message
+    assert rows(anchored, audit_states) == lists  # nothing new to list
     assert len(files(tmp_path / "vault")) > len(held)
     (tmp_path / "elsewhere").rename(tmp_path / "far")
     held = files(tmp_path / "vault")

@@ -83,7 +83,7 @@ def test_a_line_is_canonical_json_and_comes_back(state: State, superseded: bool)
         (b'"n":7', b'"n":9999999999999999'),
         (b"00010203", b"000102"),
         (b"0e0f", b"0E0F"),
-        (b"compressed", b"destroyed"),
+        (b"compressed", b"dismantled"),
         (b'"}', b'","superseded":false}'),
         (b'"}', b'","x":1}'),
         (b'"n":7,', b'"n": 7,'),
