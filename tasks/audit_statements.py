@@ -21,7 +21,7 @@ from fwd2bot_core.errors import Fwd2BotError, IntegrityError, NoteInvalid, Unkno
 from infra.anchors import Anchor, Held
 from infra.anchors.timestamp import TimestampAnchor
 from infra.audit_settings import AuditSettings
-from tasks.audit_told import Told
+from tasks.audit_told import Before, Told
 
 OWN = "audit_checkpoints"
 SWEARING = ("timestamp", "witness")  # anchors that keep nothing; their receipts prove something by themselves
@@ -46,6 +46,7 @@ class Outside:
     """What the anchors answered."""
 
     anchors: Mapping[str, Anchor]
+    before: Before
     held: Mapping[str, list[Held]]  # by anchor, without those that could not be read
     findings: list[Finding]
     newest: bool  # only each one's newest checkpoint was read
@@ -59,21 +60,21 @@ class Outside:
         return size not in sizes and (not self.newest or size > max(sizes, default=0))
 
 
-def ask(anchors: Sequence[Anchor], last: str | None, *, newest: bool) -> Outside:
+def ask(anchors: Sequence[Anchor], before: Before, *, newest: bool) -> Outside:
     """Read every anchor, or only its newest checkpoint. Before the ledger's snapshot is taken: what is anchored must be
-    in it then.
-
-    ``last``: the ledger's newest note, which a witness is asked about.
-    """
+    in it then."""
     held, findings = dict[str, list[Held]](), list[Finding]()
     for anchor in anchors:
         try:
-            held[anchor.name] = list(anchor.held() if anchor.keeps and not newest else anchor.newest(last))
-        except IntegrityError as error:
-            findings.append(Finding(Verdict.FORKED, None, None, f"{error}", anchor.name))
+            held[anchor.name] = list(
+                anchor.held() if anchor.keeps and not newest else anchor.newest(before.newest_note)
+            )
         except Fwd2BotError as error:
-            findings.append(Finding(Verdict.UNREADABLE, None, None, f"{error}", anchor.name))
-    return Outside({anchor.name: anchor for anchor in anchors}, held, findings, newest)
+            # a witness that cannot follow from what it saw contradicts; what is no note says nothing
+            forked = isinstance(error, IntegrityError) and not isinstance(error, NoteInvalid | UnknownKey)
+            verdict = Verdict.FORKED if forked else Verdict.UNREADABLE
+            findings.append(Finding(verdict, None, None, f"{error}", anchor.name))
+    return Outside({anchor.name: anchor for anchor in anchors}, before, held, findings, newest)
 
 
 def statements(
@@ -114,7 +115,7 @@ class _Reader:
     def sworn(self, audit: AuditSettings, outside: Outside) -> Iterator[Statement]:
         """What receipts prove by themselves, and receipts for what is not there."""
         own = {row.size: row.note for row in self._told.checkpoints}
-        for row in self._told.receipts:
+        for row in outside.before.receipts:
             given = audit.anchors.get(row.anchor)
             if given is None:
                 continue  # an anchor that is not used any more

@@ -46,6 +46,14 @@ class Trace:
 
 
 @dataclass(frozen=True, slots=True)
+class Before:
+    """Read before the anchors are asked: what they got must be there then. What they hold must be in ``Told``."""
+
+    newest_note: str | None  # by which a witness is asked what it has seen
+    receipts: tuple[sa.Row[Any], ...]  # of checkpoints of ``since`` events and more
+
+
+@dataclass(frozen=True, slots=True)
 class Told:
     """One snapshot. Rows have the columns of their tables."""
 
@@ -54,7 +62,6 @@ class Told:
     frontier: bytes
     spans: list[Span]
     checkpoints: list[sa.Row[Any]]  # of ``since`` events and more, smallest first
-    receipts: list[sa.Row[Any]]  # of these
     restores: list[Restore]
     traces: list[Trace]  # of events after the last row
     findings: list[Finding]
@@ -73,17 +80,18 @@ def read_told(connection: sa.Connection, since: int) -> Told:
         frontier=bytes(head.frontier),
         spans=_spans(connection, since, findings),
         checkpoints=checkpoints,
-        receipts=_since(connection, audit_anchors, since),
         restores=restores(connection),
         traces=list(_traces(connection, rows, head.size)),
         findings=findings,
     )
 
 
-def newest_note(connection: sa.Connection) -> str | None:
-    """The ledger's largest checkpoint, by which a witness is asked what it has seen."""
+def read_before(connection: sa.Connection, since: int) -> Before:
+    """What is needed to ask the anchors."""
     query = sa.select(audit_checkpoints.c.note).order_by(audit_checkpoints.c.size.desc()).limit(1)
-    return connection.execute(query).scalar_one_or_none()
+    return Before(
+        connection.execute(query).scalar_one_or_none(), tuple(_since(connection, audit_anchors, since))
+    )
 
 
 def _since(connection: sa.Connection, table: sa.Table, since: int) -> list[sa.Row[Any]]:

@@ -21,7 +21,7 @@ from tasks.audit_bodies import Bodies, read_bodies
 from tasks.audit_growth import Tree
 from tasks.audit_judging import Judge
 from tasks.audit_statements import Outside, Statement, ask, statements
-from tasks.audit_told import Told, newest_note, read_told
+from tasks.audit_told import Told, read_before, read_told
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ def last_checkpoint(house: Installation) -> int:
 
     Whatever was signed was computed again from the bodies before, so that daily verification may start there.
     """
-    outside = ask(anchors_of(house.settings), _newest_note(house.ledger), newest=True)
+    outside = _ask(house, 0, newest=True)
     with house.ledger.read() as connection:
         told = read_told(connection, 0)
     found, _ = statements(told, outside, house.settings.audit, 0)
@@ -93,7 +93,7 @@ def examine(
 ) -> Examined:
     """``verify_log`` for who needs the statements too."""
     begun = time.monotonic()
-    outside = ask(anchors_of(house.settings), _newest_note(house.ledger), newest=since > 0)
+    outside = _ask(house, since, newest=since > 0)
     with house.ledger.read() as connection:
         told = read_told(connection, since)
     signed, noted = statements(told, outside, house.settings.audit, since)
@@ -109,9 +109,10 @@ def examine(
     return Examined(LogVerdict(findings, since, read, len(signed), judge.anchored_to, seconds), judge)
 
 
-def _newest_note(ledger: Ledger) -> str | None:
-    with ledger.read() as connection:
-        return newest_note(connection)
+def _ask(house: Installation, since: int, *, newest: bool) -> Outside:
+    with house.ledger.read() as connection:
+        before = read_before(connection, since)
+    return ask(anchors_of(house.settings), before, newest=newest)
 
 
 def _bodies(

@@ -41,21 +41,31 @@ WHY = "the database server's disk died"
 
 
 @pytest.fixture
-def put_back(house: Callable[..., Installation], ledger_url: str, tmp_path: Path) -> Installation:
-    """699 events were anchored; the ledger has its first 510 again, of which 500 are under its own checkpoint."""
+def put_back(house: Callable[..., Installation], tmp_path: Path) -> Installation:
+    """On SQLite: 699 events were anchored; the ledger has its first 510 again, 500 of them under its own checkpoint."""
     (tmp_path / "vault").mkdir()
-    made = house(archive={"ledger": ledger_url}, **settings(tmp_path, "vault"))
-    grow(made, 499)
-    sign(made)
-    grow(made, 10)
-    saved = backup(made)
-    run = runs.begin(made, COLLECTION)  # so that the archive has seen a later head
+    return shortened(house(**settings(tmp_path, "vault")))
+
+
+@pytest.fixture
+def put_back_on_each(house: Callable[..., Installation], ledger_url: str, tmp_path: Path) -> Installation:
+    """The same on both databases."""
+    (tmp_path / "vault").mkdir()
+    return shortened(house(archive={"ledger": ledger_url}, **settings(tmp_path, "vault")))
+
+
+def shortened(house: Installation) -> Installation:
+    grow(house, 499)
+    sign(house)
+    grow(house, 10)
+    saved = backup(house)
+    run = runs.begin(house, COLLECTION)  # so that the archive has seen a later head
     for count in (90, 98):
-        grow(made, count)
-        sign(made)
-    runs.fail(made, run, RuntimeError("no matter"))
-    restore(made, saved)
-    return made
+        grow(house, count)
+        sign(house)
+    runs.fail(house, run, RuntimeError("no matter"))
+    restore(house, saved)
+    return house
 
 
 def settings(root: Path, *anchors: str) -> dict[str, dict[str, str]]:
@@ -70,8 +80,8 @@ def with_anchors(root: Path, url: str, *names: str) -> Installation:
     return Installation(load_settings(file))
 
 
-def test_it_is_a_suspicion_until_it_is_recorded(put_back: Installation) -> None:
-    found = verify_log(put_back)
+def test_it_is_a_suspicion_until_it_is_recorded(put_back_on_each: Installation) -> None:
+    found = verify_log(put_back_on_each)
     (suspected,) = found.findings
     assert (suspected.verdict, suspected.seq, suspected.until) == (R, 510, 698)
     assert "probably restored" in suspected.detail
@@ -79,16 +89,16 @@ def test_it_is_a_suspicion_until_it_is_recorded(put_back: Installation) -> None:
     assert not found.acceptable
 
 
-def test_what_was_lost_is_recorded_and_named_from_then_on(put_back: Installation) -> None:
-    made = record_restore(put_back, WHY)
+def test_what_was_lost_is_recorded_and_named_from_then_on(put_back_on_each: Installation) -> None:
+    made = record_restore(put_back_on_each, WHY)
     assert (made.seq, made.first, made.last, made.reason) == (510, 510, 698, WHY)
     assert {size for size, _ in made.lost} == {601, 699}
-    body = json.loads(bodies(put_back)[510])
+    body = json.loads(bodies(put_back_on_each)[510])
     assert body["before"]["size"] == 699  # the head that was lost
     assert body["after"] == {"size": 510, "life": 2}
-    with put_back.ledger.read() as connection:
+    with put_back_on_each.ledger.read() as connection:
         assert restores(connection) == [made]
-    found = verify_log(put_back)
+    found = verify_log(put_back_on_each)
     new, recorded = found.findings
     assert (recorded.verdict, recorded.seq, recorded.until, recorded.where) == (R, 510, 698, "log.restored")
     assert WHY in recorded.detail
@@ -96,13 +106,13 @@ def test_what_was_lost_is_recorded_and_named_from_then_on(put_back: Installation
 
 
 def test_the_log_goes_on_with_new_anchors_and_stays_what_it_is(
-    put_back: Installation, photos: Callable[..., list[Path]], tmp_path: Path, ledger_url: str
+    put_back_on_each: Installation, photos: Callable[..., list[Path]], tmp_path: Path, ledger_url: str
 ) -> None:
     photos(3)
     with pytest.raises(IntegrityError, match="older"):
-        night(put_back)
-    record_restore(put_back, WHY)
-    assert "empty place" in sign_checkpoint(put_back, reason="test").failed["vault"]
+        night(put_back_on_each)
+    record_restore(put_back_on_each, WHY)
+    assert "empty place" in sign_checkpoint(put_back_on_each, reason="test").failed["vault"]
     house = with_anchors(tmp_path, ledger_url, "vault", "annex")
     assert night(house).compressed == 3
     grow(house, 200)  # beyond the size that the log had in its first life
@@ -119,11 +129,9 @@ def test_the_log_goes_on_with_new_anchors_and_stays_what_it_is(
     house.ledger.close()
 
 
-def test_a_second_loss_is_recorded_beside_the_first(
-    put_back: Installation, tmp_path: Path, ledger_url: str
-) -> None:
+def test_a_second_loss_is_recorded_beside_the_first(put_back: Installation, tmp_path: Path) -> None:
     record_restore(put_back, WHY)
-    house = with_anchors(tmp_path, ledger_url, "annex")
+    house = with_anchors(tmp_path, "ledger.sqlite", "annex")
     saved = backup(house)
     grow(house, 9)
     sign(house)

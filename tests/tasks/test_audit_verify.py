@@ -31,23 +31,30 @@ Build = Callable[..., Installation]
 
 
 @pytest.fixture
-def build(house: Build, ledger_url: str, tmp_path: Path) -> Build:
+def build(house: Build, tmp_path: Path) -> Build:
     """A house whose log is anchored in the folder ``vault``."""
     (tmp_path / "vault").mkdir()
     vault = {"kind": "directory", "place": str(tmp_path / "vault")}
-    return lambda **sections: house(
-        archive={"ledger": ledger_url}, **({"audit__anchors__vault": vault} | sections)
-    )
+    return lambda **sections: house(**({"audit__anchors__vault": vault} | sections))
 
 
 @pytest.fixture
 def log(build: Build) -> Installation:
-    """600 events with the key's; checkpoints over 300, 500 and all of them."""
-    made = build()
+    """On SQLite: 600 events with the key's; checkpoints over 300, 500 and all of them."""
+    return filled(build())
+
+
+@pytest.fixture
+def log_on_each(build: Build, ledger_url: str) -> Installation:
+    """The same on both databases."""
+    return filled(build(archive={"ledger": ledger_url}))
+
+
+def filled(house: Installation) -> Installation:
     for count in (299, 200, 100):
-        grow(made, count)
-        sign(made)
-    return made
+        grow(house, count)
+        sign(house)
+    return house
 
 
 def only(house: Installation, since: int = 0) -> Finding:
@@ -55,7 +62,8 @@ def only(house: Installation, since: int = 0) -> Finding:
     return found
 
 
-def test_a_log_as_it_was_written_is_valid(log: Installation) -> None:
+def test_a_log_as_it_was_written_is_valid(log_on_each: Installation) -> None:
+    log = log_on_each
     told: list[tuple[int, int]] = []
     found = verify_log(log, progress=lambda *done: told.append(done))
     assert (found.findings, found.verdict, found.acceptable) == ((), Verdict.VALID, True)
@@ -77,8 +85,8 @@ def test_events_after_the_last_anchored_checkpoint_are_named_and_no_alarm(log: I
     assert (found.acceptable, found.anchored_to) == (True, 600)
 
 
-def test_without_an_anchor_nothing_is_anchored(house: Build, ledger_url: str) -> None:
-    made = house(archive={"ledger": ledger_url})
+def test_without_an_anchor_nothing_is_anchored(house: Build) -> None:
+    made = house()
     grow(made, 9)
     sign(made)
     found = verify_log(made)
@@ -87,7 +95,8 @@ def test_without_an_anchor_nothing_is_anchored(house: Build, ledger_url: str) ->
     assert (found.acceptable, found.anchored_to, found.checkpoints) == (True, 0, 1)
 
 
-def test_since_the_last_checkpoint_only_new_events_are_read(log: Installation) -> None:
+def test_since_the_last_checkpoint_only_new_events_are_read(log_on_each: Installation) -> None:
+    log = log_on_each
     grow(log, 10)
     assert last_checkpoint(log) == 600
     execute(log, _at(5).values(body=altered(bodies(log)[5], reason_text="a lie")))  # read by a full one only
@@ -111,7 +120,8 @@ def test_since_what_nobody_signed_is_refused(log: Installation) -> None:
         verify_log(log, since=450)
 
 
-def test_a_changed_leaf_node_or_head_is_found(log: Installation) -> None:
+def test_a_changed_leaf_node_or_head_is_found(log_on_each: Installation) -> None:
+    log = log_on_each
     execute(log, _at(70).values(leaf=bytes(32)))
     assert verdicts(log) == {(M, 70)}
     execute(log, _at(70).values(leaf=leaf_hash(bodies(log)[70])))
@@ -125,7 +135,8 @@ def test_a_changed_leaf_node_or_head_is_found(log: Installation) -> None:
     assert verdicts(log) == {(M, 500)}
 
 
-def test_several_findings_stand_together(log: Installation) -> None:
+def test_several_findings_stand_together(log_on_each: Installation) -> None:
+    log = log_on_each
     grow(log, 5)
     execute(
         log, _at(70).values(type="image.destroyed"), audit_events.delete().where(audit_events.c.seq > 601)
@@ -152,7 +163,9 @@ def test_a_log_that_was_rewritten_throughout_takes_few_words(log: Installation) 
     assert found.findings[0].seq == 11
 
 
-def test_a_clock_that_went_back_is_told_of_once(log: Installation) -> None:
+def test_a_clock_that_went_back_is_told_of_once(log_on_each: Installation) -> None:
+    log = log_on_each
+
     def later(seconds: float) -> None:
         made = event(0)
         object.__setattr__(made, "occurred_at", made.occurred_at + timedelta(seconds=seconds))
