@@ -22,10 +22,11 @@ from flows.app import app, config_app
 from flows.audit_app import audit_app
 from flows.cluster import cluster_app
 from flows.compressor import compressor_app
+from flows.policy import policy_app
 from fwd2bot_core.errors import ExitCode, Fwd2BotError
 from tasks.units import visible
 
-__all__ = ["app", "audit_app", "cluster_app", "compressor_app", "config_app", "main"]
+__all__ = ["app", "audit_app", "cluster_app", "compressor_app", "config_app", "main", "policy_app"]
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import BeforeValidator, PlainSerializer, PlainValidator, StringConstraints, WithJsonSchema
 
+from fwd2bot_core.audit.canonical import LARGEST_INT
 from fwd2bot_core.retention.periods import PERIOD, ROUNDING, Period, Rounding
 
 MOST_STARS = 8  # in one key pattern: more make matching slow, and nobody needs them
@@ -42,9 +43,10 @@ def _positive_share(value: Any) -> Decimal:
 def _size(value: Any) -> int:
     """``500 GB``, in powers of ten, or a number of bytes."""
     found = _SIZE.fullmatch(str(value))
-    if found is None or not int(found[1]):
-        raise ValueError(f"{value!r} is no size: write 500 GB, or a number of bytes")
-    return int(found[1]) * _UNITS[found[2] or "B"]
+    size = int(found[1]) * _UNITS[found[2] or "B"] if found else 0
+    if not 0 < size <= LARGEST_INT:
+        raise ValueError(f"{value!r} is no size: write 500 GB, or a number of bytes, at most 9 PB")
+    return size
 
 
 def _count(value: Any) -> int:

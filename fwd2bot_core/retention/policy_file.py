@@ -21,6 +21,7 @@ from fwd2bot_core.retention.policy import Policy
 MOST_BYTES = 64 * 1024
 DEEPEST = 12
 MOST_PROBLEMS = 10  # that one message names
+_QUOTES = "put a pattern that begins with * into quotes"
 _CHOICES = {"reviewed", "automatic", "observe", "pilot", "enforce"}  # which alternative was meant, not a name
 
 
@@ -57,7 +58,8 @@ def read(data: bytes, name: str = "policy") -> Document:
     except yaml.MarkedYAMLError as error:
         at = error.problem_mark or error.context_mark
         line = f", line {at.line + 1}" if at else ""
-        raise UsageError(f"{name}{line}: {error.problem or error.context}") from None
+        hint = f"; {_QUOTES}" if error.context == "while scanning an alias" else ""
+        raise UsageError(f"{name}{line}: {error.problem or error.context}{hint}") from None
     except yaml.YAMLError as error:
         raise UsageError(f"{name} is no YAML: {error}") from None
     except ValidationError as error:
@@ -69,9 +71,7 @@ def _refuse_tricks(text: str) -> None:
     depth, documents = 0, 0
     for event in yaml.parse(text, Loader=yaml.BaseLoader):
         if isinstance(event, yaml.AliasEvent):
-            raise _refused(
-                "aliases (*name) are not allowed; put a pattern that begins with * into quotes", event
-            )
+            raise _refused(f"aliases (*name) are not allowed; {_QUOTES}", event)
         if getattr(event, "anchor", None) is not None:
             raise _refused("anchors (&name) are not allowed", event)
         if (tag := getattr(event, "tag", None)) is not None:
@@ -89,6 +89,8 @@ def _plain(node: yaml.Node | None) -> Any:
     if node is None:
         raise yaml.YAMLError("the file is empty")
     if isinstance(node, yaml.ScalarNode):
+        if not node.value.isprintable():
+            raise _refused("a character that does not show is not allowed", node)
         return str(node.value)
     if isinstance(node, yaml.SequenceNode):
         return [_plain(item) for item in node.value]
