@@ -153,6 +153,17 @@ class NightSettings(Section):
     orphan_hours: float = Field(24.0, ge=0, description="uncommitted objects are swept when older")
 
 
+class RetentionSettings(Section):
+    """The retention run; see docs/retention.md."""
+
+    cron: Cron = Field("0 4 * * *", description="when policies have their turn; zone as night.zone")
+    act: bool = Field(False, description="whether scheduled runs list and destroy; else they show what they would")
+    author: str | None = Field(None, description="registered person in whose name scheduled runs make lists")
+    sample: int = Field(
+        500, ge=0, le=100_000, description="originals of a collection asked for at the end of each run"
+    )
+
+
 class PrefectSettings(Section):
     """What `fwd2bot deploy` registers at a Prefect server; the server itself is PREFECT_API_URL's."""
 
@@ -178,6 +189,7 @@ class Settings(BaseSettings):
     limits: LimitSettings = LimitSettings()
     night: NightSettings = NightSettings()
     audit: AuditSettings = Field(default_factory=lambda: AuditSettings())
+    retention: RetentionSettings = RetentionSettings()
     prefect: PrefectSettings = PrefectSettings()
 
     @model_validator(mode="after")

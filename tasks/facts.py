@@ -25,6 +25,7 @@ EVENTS = (  # types of events that are a fact about one object version: a timeli
     "destruction.missing",
     "destruction.unknown",
     "destruction.withdrawn",
+    "original.restored",
 )
 
 

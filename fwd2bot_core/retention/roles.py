@@ -33,6 +33,7 @@ class Act(StrEnum):
     PLACE_HOLD = "hold.place"
     RELEASE_HOLD = "hold.release"
     SEE_CONFIDENTIAL = "hold.see-confidential"
+    RESTORE = "original.restore"
 
 
 _ALLOWED: dict[Act, frozenset[Role]] = {
@@ -47,6 +48,7 @@ _ALLOWED: dict[Act, frozenset[Role]] = {
     Act.PLACE_HOLD: frozenset({Role.COMPLIANCE}),
     Act.RELEASE_HOLD: frozenset({Role.COMPLIANCE}),
     Act.SEE_CONFIDENTIAL: frozenset({Role.COMPLIANCE}),
+    Act.RESTORE: frozenset({Role.COMPLIANCE, Role.DATA_TEAM}),
 }
 
 
