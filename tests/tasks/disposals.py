@@ -1,7 +1,7 @@
 """A small world in which originals may be destroyed: photos in a store with versions, an approved list, a witness.
 
-``Stormy`` is a memory store whose answers are as bad as a test says. Each deletion that takes effect is looked at in
-that very moment: its intent must be in the log and lie outside, no hold may be in force, and it must be allowed to go.
+Each deletion that takes effect is looked at in that very moment: its intent must be in the log and lie outside, no hold
+may be in force, and it must be allowed to go.
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ import hashlib
 import itertools
 import json
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ import infra.installation
 import tasks.destroy
 from fwd2bot_core.compressor.fake import FakeCompressor
 from fwd2bot_core.compressor.protocol import CompressorSpec
-from fwd2bot_core.errors import Fwd2BotError, ObjectForbidden, ObjectMissing, StoreUnreachable
+from fwd2bot_core.errors import Fwd2BotError
 from fwd2bot_core.retention.disposition import Heading, Item, statement, write_list
 from fwd2bot_core.retention.policy_file import read
 from fwd2bot_core.retention.roles import Role
@@ -49,6 +50,7 @@ from tasks.destroy import Outcome, execute
 from tests.houses import COLLECTION, night, tiny_jpeg, write_settings
 from tests.tasks.signers import Signer
 from tests.tasks.steps import rows, use_compressor
+from tests.tasks.stormy import Crash, Stormy
 
 PLAIN: dict[str, Any] = {
     "id": "test-policy",
@@ -77,10 +79,6 @@ PLAIN: dict[str, Any] = {
 _fresh = itertools.count()
 
 
-class Crash(BaseException):
-    """The process died here."""
-
-
 class Grown(FakeCompressor):
     """The fake, said to be made for use."""
 
@@ -89,57 +87,17 @@ class Grown(FakeCompressor):
         return replace(super().spec, demonstration_only=False)
 
 
-class Stormy(MemoryStore):
-    """A store with versions that answers each deletion as ``answers`` say, the n-th one; else as it should."""
-
-    def __init__(self, name: str, *, versions: bool = True) -> None:
-        super().__init__(name, versions=versions)
-        self.answers: dict[int, str] = {}
-        self.asked = 0
-        self.locked: set[str] = set()  # keys that it refused once
-        self.deaf = 0  # so many questions about versions are not answered
-        self.before: Callable[[ObjectInfo], None] = lambda info: None  # just before a deletion takes effect
-
-    def delete_version(self, info: ObjectInfo) -> None:
-        said = self.answers.get(self.asked, "as it should")
-        self.asked += 1
-        if said == "timeout":
-            raise StoreUnreachable("no answer, nothing done")
-        if said == "forbidden" or info.key in self.locked:
-            self.locked.add(info.key)
-            raise ObjectForbidden("locked")
-        if said == "lie":
-            return
-        if said == "die-before":
-            raise Crash
-        self.before(info)
-        super().delete_version(info)
-        if said == "missing":
-            raise ObjectMissing("gone when it was to be deleted")
-        if said == "effect-timeout":
-            raise StoreUnreachable("no answer, all done")
-        if said == "die-after":
-            raise Crash
-        if said == "deaf":
-            self.deaf = 1
-
-    def versions_of(self, key: str) -> Sequence[ObjectInfo]:
-        if self.deaf:
-            self.deaf -= 1
-            raise StoreUnreachable("no answer")
-        return super().versions_of(key)
-
-
 @dataclass
 class World:
     house: Installation
-    store: Stormy
+    store: Any  # Stormy, or a real one
     root: Path
     policy: dict[str, Any]
     approvers: list[tuple[str, Signer]]
     numbers: list[int] = field(default_factory=list)
     may_go: set[int] = field(default_factory=set)  # what a test means to be destroyed
     wrong: list[str] = field(default_factory=list)  # seen while deletions took effect
+    originals: bool = False  # the store is a real one
     lists: Any = field(default_factory=lambda: itertools.count(1))
 
     def write(self, *statements: sa.Executable) -> None:
@@ -152,7 +110,8 @@ class World:
 
     def present(self, number: int) -> bool:
         row = self.row(number)
-        return any(info.identity == row.identity for info in MemoryStore.versions_of(self.store, row.key))
+        held = self.store.versions_of if self.originals else partial(MemoryStore.versions_of, self.store)
+        return any(info.identity == row.identity for info in held(row.key))
 
     def states(self, list_id: str = "list-1") -> list[str]:
         query = sa.select(disposition_items).where(disposition_items.c.list_id == list_id)
@@ -307,19 +266,20 @@ def make_world(
     monkeypatch: pytest.MonkeyPatch,
     *,
     photos: int = 3,
-    versions: bool = True,
+    originals: dict[str, Any] | None = None,
     **parts: Any,
 ) -> World:
-    """Photos of 2020, compressed and judged, under a policy that lets go of all; ``parts`` of it may differ."""
+    """Photos of 2020, compressed and judged, under a policy that lets go of all; ``parts`` of it may differ.
+
+    ``originals``: the collection's settings, where its store is a real one.
+    """
     use_compressor(monkeypatch, Grown())
     monkeypatch.setattr(infra.installation, "load", lambda name, *, view, threads, limits: Grown())
-    store = Stormy(f"disposals-{next(_fresh)}", versions=versions)
-    for number in range(photos):
-        store.create(f"{number}.jpg", tiny_jpeg(number))
+    stormy = Stormy(f"disposals-{next(_fresh)}")
     root.mkdir(exist_ok=True)
     (root / "vault").mkdir()
     sections: dict[str, Any] = {
-        f"collections.{COLLECTION}": {"originals": store.uri},
+        f"collections.{COLLECTION}": originals or {"originals": stormy.uri},
         f"collections.{COLLECTION}.fidelity": {"sample": 1.0},
         "audit.anchors.vault": {"kind": "directory", "place": "vault"},
     }
@@ -327,11 +287,15 @@ def make_world(
         write_settings(root / "fwd2bot.toml", archive={"ledger": ledger_url}, **sections)
     )
     house = Installation(settings)
+    store: Any = house.originals(COLLECTION)
+    for number in range(photos):
+        store.create(f"{number}.jpg", tiny_jpeg(number))
     assert night(house).failed == 0
     world = World(
         house, store, root, _policy(house, **parts), [(name, Signer()) for name in ("Ann", "Ben", "Cy")]
     )
-    store.before = world.look
+    world.originals = originals is not None
+    stormy.before = world.look
     _furnish(world)
     return world
 

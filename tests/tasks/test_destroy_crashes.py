@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from infra.crashpoints import DESTROY_STEPS
-from tests.tasks.disposals import Crash, Template, World, crash_at, make_world
+from infra.retention_tables import disposition_lists
+from tests.tasks.disposals import Template, World, crash_at, make_world
+from tests.tasks.stormy import Crash
 
 ANSWERS = (
     "as it should", "effect-timeout", "timeout", "forbidden", "missing", "lie", "deaf", "die-before", "die-after",
@@ -86,8 +88,6 @@ def test_a_hold_that_comes_while_nobody_runs(
 def test_a_list_that_expires_while_nobody_runs(
     world: World, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
-    from infra.retention_tables import disposition_lists
-
     crash_at(monkeypatch, step)
     with pytest.raises(Crash):
         world.run()
