@@ -46,7 +46,7 @@ _SAID = "only grows: what the audit trail holds is never changed or removed (see
 def upgrade() -> None:
     statements = _sqlite() if op.get_bind().dialect.name == "sqlite" else _postgresql()
     for statement in statements:
-        op.get_bind().execute(sa.DDL(statement.replace("%", "%%")))
+        op.get_bind().execute(sa.text(statement))
 
 
 def _sqlite() -> Iterator[str]:
