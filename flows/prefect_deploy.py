@@ -1,5 +1,5 @@
 """What ``fwd2bot deploy`` makes true on a Prefect server: a work pool, a deployment for each collection,
-one for the audit log.
+one for the audit log, one for retention.
 
 Reads what is there, holds it against what the settings want, and writes only what differs, so that a second run
 changes nothing. What an operator paused stays paused. A server may serve several installations: a deployment
@@ -27,7 +27,7 @@ from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.schedules import CronSchedule
 from prefect.exceptions import ObjectNotFound
 
-from flows.prefect_wanted import TAG, daily_audit, nightly, schedule_of
+from flows.prefect_wanted import TAG, daily_audit, daily_retention, nightly, schedule_of
 from fwd2bot_core.errors import Fwd2BotError, UsageError
 from infra.settings import Settings
 
@@ -76,11 +76,11 @@ class Deployer:
         return Change("work pool", name, "unchanged", POOL_TYPE + (", paused" if pool.is_paused else ""))
 
     def wanted(self, names: Iterable[str], pool: str) -> list[dict[str, Any]]:
-        """What the settings ask for, one deployment a collection and one for the audit log; refused before anything is
-        written."""
+        """What the settings ask for, one deployment a collection, one for the audit log and one for retention; refused
+        before anything is written."""
         self.held.update((deployment.name, deployment) for deployment in _tagged(self.client))
         every = [nightly(self.settings, name, self.config, pool) for name in names]
-        every.append(daily_audit(self.settings, self.config, pool))
+        every += [make(self.settings, self.config, pool) for make in (daily_audit, daily_retention)]
         for wanted in every:
             there = self.held.get(wanted["name"])
             if there is not None and not self._ours(there):

@@ -1,4 +1,5 @@
-"""What each deployment on a Prefect server is to be: the nights of the collections, and the audit of their log.
+"""What each deployment on a Prefect server is to be: the nights of the collections, the audit of their log, and the
+retention run.
 
 Plain dictionaries of what Prefect's client takes, with ``flow`` and ``schedule`` beside. Knows nothing about servers.
 """
@@ -18,6 +19,7 @@ from pydantic import ValidationError
 
 from flows.prefect_audit import audit
 from flows.prefect_night import night
+from flows.prefect_retention import retention
 from fwd2bot_core.errors import SettingsError
 from infra.settings import Settings
 
@@ -48,16 +50,37 @@ def daily_audit(settings: Settings, config: Path | None, pool: str) -> dict[str,
     """The audit of the installation's log. Its name tells installations on one server apart; a collection's name
     would have to be that of the first one, which may go."""
     schedule = schedule_of(settings.audit.cron, settings.night.zone, "audit.cron")
-    where = str(config) if config else "the environment"
-    folder = re.sub(r"[^A-Za-z0-9._-]+", "-", config.parent.name) if config else "environment"
+    where = _where(config)
     return {
-        "name": f"daily-{folder}-{hashlib.sha256(where.encode()).hexdigest()[:6]}",
+        "name": f"daily-{_installation(config)}",
         "description": f"Verify, sign and anchor the audit log of the installation of {where}.",
         "tags": sorted({TAG, "audit"}),
         "parameters": {"config": str(config) if config else None},
         "schedule": (schedule.cron, schedule.timezone),
         **_run_by(audit, "flows.prefect_audit.audit", pool),
     }
+
+
+def daily_retention(settings: Settings, config: Path | None, pool: str) -> dict[str, Any]:
+    """The installation's retention run. Whether it acts is asked of the settings when it runs, never of a server."""
+    schedule = schedule_of(settings.retention.cron, settings.night.zone, "retention.cron")
+    return {
+        "name": f"retention-{_installation(config)}",
+        "description": f"Give each retention policy of the installation of {_where(config)} its turn.",
+        "tags": sorted({TAG, "retention"}),
+        "parameters": {"config": str(config) if config else None},
+        "schedule": (schedule.cron, schedule.timezone),
+        **_run_by(retention, "flows.prefect_retention.retention", pool),
+    }
+
+
+def _where(config: Path | None) -> str:
+    return str(config) if config else "the environment"
+
+
+def _installation(config: Path | None) -> str:
+    folder = re.sub(r"[^A-Za-z0-9._-]+", "-", config.parent.name) if config else "environment"
+    return f"{folder}-{hashlib.sha256(_where(config).encode()).hexdigest()[:6]}"
 
 
 def schedule_of(cron: str, zone: str, setting: str = "night.cron") -> CronSchedule:
