@@ -87,7 +87,9 @@ def _tell(done: Outcome) -> None:
     goes = [line for line in done.lines if line.goes]
     size = sum(line.bytes for line in goes)
     if done.dry_run:
-        _say(f"dry run of {done.list_id}: {len(goes):,} originals would go, {size:,} bytes; nothing was written")
+        _say(
+            f"dry run of {done.list_id}: {len(goes):,} originals would go, {size:,} bytes; nothing was written"
+        )
         for line in done.lines[:SHOWN]:
             fidelity = "" if line.fidelity is None else f", fidelity {line.fidelity / 1_000_000:.6f} now"
             said = f"would go{fidelity}" if line.goes else f"stays: {line.reason} {line.detail}".rstrip()

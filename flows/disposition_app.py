@@ -6,7 +6,5 @@ from cyclopts import App
 
 from flows.app import app
 
-disposition_app = App(
-    name="disposition", help="Disposition lists: look, approve, rescue, and carry one out."
-)
+disposition_app = App(name="disposition", help="Disposition lists: look, approve, rescue, and carry one out.")
 app.command(disposition_app)

@@ -1,8 +1,8 @@
 """The certificate of a destroyed original: what went, when, under what, how that was confirmed, and what may be left.
 
 A certificate speaks of one object version. It says "destroyed" of that version only, and names what it knows of beside
-it: other versions and delete markers of the key, other object versions with the same bytes. Each of its two events comes
-with its proof, which anybody can check. Reads only. Knows nothing of how anything is destroyed.
+it: other versions and delete markers of the key, other object versions with the same bytes. Each of its two events
+comes with its proof, which anybody can check. Reads only. Knows nothing of how anything is destroyed.
 """
 
 from __future__ import annotations
