@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
@@ -14,7 +15,7 @@ from fwd2bot_core.audit.canonical import canonical
 from fwd2bot_core.audit.checkpoints import Checkpoint
 from fwd2bot_core.audit.events import Actor, Event
 from fwd2bot_core.audit.merkle import leaf_hash, root
-from fwd2bot_core.audit.verdicts import Verdict
+from fwd2bot_core.audit.verdicts import Finding, Verdict
 from infra import audit_keys, audit_log
 from infra.checkpoints import sign_checkpoint
 from infra.installation import Installation
@@ -144,3 +145,29 @@ def restore(house: Installation, saved: dict[str, list[dict[str, Any]]]) -> None
         for table in metadata.sorted_tables:
             if saved[table.name]:
                 connection.execute(table.insert(), saved[table.name])
+
+
+def anchored(house: Callable[..., Installation], root: Path, **sections: Any) -> Installation:
+    """600 events with the key's, anchored in the folder ``vault``; checkpoints over 300, 500 and all of them."""
+    made = house(**vault(root), **sections)
+    for count in (299, 200, 100):
+        grow(made, count)
+        sign(made)
+    return made
+
+
+def vault(root: Path) -> dict[str, dict[str, str]]:
+    """The settings' section of an anchor in a new folder."""
+    (root / "vault").mkdir()
+    return {"audit__anchors__vault": {"kind": "directory", "place": str(root / "vault")}}
+
+
+def at(seq: int) -> sa.Update:
+    """To change one event's row."""
+    return audit_events.update().where(audit_events.c.seq == seq)
+
+
+def only(house: Installation, since: int = 0) -> Finding:
+    """The one finding that there is."""
+    (found,) = verify_log(house, since=since).findings
+    return found

@@ -1,4 +1,5 @@
-"""A log whose only anchor is a witness: nobody keeps single hashes, so that windows are named, and never too narrow."""
+"""Who signed what: a witness whose word counts and who keeps no single hashes, so that windows are named and never too
+narrow; notes that are gone, damaged, or signed by strangers."""
 
 from __future__ import annotations
 
@@ -7,23 +8,28 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
+from fwd2bot_core.audit import checkpoints
+from fwd2bot_core.audit.checkpoints import Checkpoint
 from fwd2bot_core.audit.notes import COSIGNATURE, Ed25519Signer
 from fwd2bot_core.audit.verdicts import Verdict
 from infra import audit_keys
 from infra.installation import Installation
-from infra.tables import audit_anchors, audit_events
+from infra.tables import audit_anchors, audit_checkpoints, audit_events
 from infra.witness import Witness, WitnessServer
 from infra.witness_state import WitnessState
 from tasks.audit_restored import record_restore
 from tasks.audit_verify import last_checkpoint, verify_log
 from tests.tasks.audit_logs import (
     altered,
+    anchored,
     backup,
     bodies,
     execute,
     grow,
     named,
+    only,
     restore,
     rewrite,
     sign,
@@ -31,6 +37,7 @@ from tests.tasks.audit_logs import (
     verdicts,
 )
 
+U = Verdict.UNREADABLE
 M, F, R = Verdict.MODIFIED, Verdict.FORKED, Verdict.RESTORED_FROM_BACKUP
 
 
@@ -113,3 +120,46 @@ def test_a_witness_that_is_away_is_unreadable_and_its_receipts_still_count(log: 
     assert named(found) == {(M, 3), (Verdict.UNREADABLE, None)}
     assert found.anchored_to == 61
     house.ledger.close()
+
+
+@pytest.fixture
+def kept(house: Callable[..., Installation], tmp_path: Path) -> Installation:
+    """Anchored in a folder."""
+    return anchored(house, tmp_path)
+
+
+def test_an_anchor_that_is_not_there_is_unreadable(kept: Installation, tmp_path: Path) -> None:
+    (tmp_path / "vault").rename(tmp_path / "unplugged")
+    found = verify_log(kept)
+    assert named(found) == {(U, None)}
+    assert found.of(U)[0].where == "vault"
+    assert (found.anchored_to, found.acceptable) == (0, False)
+
+
+def test_a_checkpoint_that_is_gone_from_an_anchor_or_no_checkpoint_is_unreadable(
+    kept: Installation, tmp_path: Path
+) -> None:
+    middle = tmp_path / "vault" / "checkpoints" / f"{500:020}"
+    was = middle.read_text()
+    middle.write_text(was.replace("\n500\n", "\n501\n"))
+    assert "500 events" in only(kept).detail
+    middle.write_text("a cat picture")
+    assert (only(kept).verdict, only(kept).where) == (U, "vault")
+    middle.unlink()
+    assert "not there any more" in only(kept).detail
+    middle.write_text(was)
+    assert verdicts(kept) == set()
+
+
+def test_a_checkpoint_by_another_key_is_told_apart_from_a_wrong_signature(kept: Installation) -> None:
+    with kept.ledger.read() as connection:
+        row = connection.execute(sa.select(audit_checkpoints).where(audit_checkpoints.c.size == 500)).one()
+        origin = audit_keys.origin(connection, kept.settings.audit)
+    mine = audit_checkpoints.update().where(audit_checkpoints.c.size == 500)
+    stranger = Ed25519Signer.generate(origin)
+    execute(kept, mine.values(note=checkpoints.sign(Checkpoint(origin, 500, row.root), [stranger])))
+    assert (only(kept).verdict, only(kept).where) == (Verdict.UNKNOWN_KEY, "audit_checkpoints")
+    execute(kept, mine.values(note=row.note.replace("\n500\n", "\n499\n")))
+    assert (only(kept).verdict, only(kept).where) == (M, "audit_checkpoints")
+    execute(kept, mine.values(note=row.note, root=bytes(32)))
+    assert (only(kept).verdict, only(kept).where) == (M, "audit_checkpoints")
