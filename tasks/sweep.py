@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import islice
 
 import sqlalchemy as sa
 
 from fwd2bot_core.errors import ObjectMissing, StoreError
 from infra import audit_log
+from infra.audit_restores import restores
 from infra.database import Ledger
 from infra.objects import ObjectInfo, ObjectStore
 from infra.tables import audit_segments, shards
@@ -21,6 +22,9 @@ from tasks.runs import Run, changing
 
 SWEPT = {"tokens/": shards.c.path, "audit/segments/": audit_segments.c.path}
 CHUNK = 500
+CLOCKS_APART = timedelta(
+    days=1
+)  # the store's from the ledger's, at most: what is kept by mistake costs little
 
 
 def orphans(ledger: Ledger, archive: ObjectStore) -> Iterator[ObjectInfo]:
@@ -48,11 +52,14 @@ class Sweep:
 def sweep(ledger: Ledger, archive: ObjectStore, run: Run, *, older_than: timedelta) -> Sweep:
     """Delete orphans older than ``older_than``, which must be longer than any batch takes.
 
-    The log says that one is to go before it goes, and afterwards whether it went.
+    The log says that one is to go before it goes, and afterwards whether it went. What was there when the ledger was
+    restored from a backup stays for ever: a commit of it may be among the events that were lost, and its original gone.
     """
-    horizon = audit_log.now() - older_than
+    horizon, restored = audit_log.now() - older_than, _restored_at(ledger)
     done = Sweep()
     for orphan in orphans(ledger, archive):
+        if restored is not None and orphan.modified <= restored + CLOCKS_APART:
+            continue
         if orphan.modified >= horizon or not _announced(ledger, run, orphan):
             continue
         if _removed(ledger, archive, run, orphan):
@@ -60,6 +67,13 @@ def sweep(ledger: Ledger, archive: ObjectStore, run: Run, *, older_than: timedel
         else:
             done.kept += 1
     return done
+
+
+def _restored_at(ledger: Ledger) -> datetime | None:
+    """When the ledger was last restored from a backup, as the log says."""
+    with ledger.read() as connection:
+        found = restores(connection)
+    return datetime.fromisoformat(found[-1].at) if found else None
 
 
 def _announced(ledger: Ledger, run: Run, orphan: ObjectInfo) -> bool:

@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cyclopts import App
 
 import fwd2bot_core.compressor.nano
-from flows.cli import app, cluster_app, compressor_app, config_app, main
+from flows.cli import app, main
 from fwd2bot_core.compressor.fake import FakeCompressor
 from fwd2bot_core.compressor.protocol import Answer
 from infra.database import open_ledger
@@ -32,11 +33,16 @@ BuildHouse = Callable[..., Installation]
 Photos = Callable[..., list[Path]]
 README = Path(__file__).parents[2] / "README.md"
 BUNDLE = Path(fwd2bot_core.compressor.nano.__file__).parent / "bundle"
+
+
+def named(verbs: App) -> list[str]:
+    """The verbs of a group, such as `audit verify`; none of a verb."""
+    return [name for name in verbs if not name.startswith("-")]
+
+
 VERBS = [
-    *([name] for name in app if not name.startswith("-") and name not in ("config", "compressor", "cluster")),
-    *(["config", name] for name in config_app if not name.startswith("-")),
-    *(["compressor", name] for name in compressor_app if not name.startswith("-")),
-    *(["cluster", name] for name in cluster_app if not name.startswith("-")),
+    *([name] for name in app if not name.startswith("-") and not named(app[name])),
+    *([group, name] for group in app if not group.startswith("-") for name in named(app[group])),
 ]
 
 

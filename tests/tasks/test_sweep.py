@@ -11,6 +11,8 @@ import pytest
 
 import tasks.sweep
 from fwd2bot_core.errors import LeaseLost, ObjectForbidden, StoreError, StoreUnreachable
+from infra import audit_log
+from infra.audit_restores import record
 from infra.installation import Installation
 from infra.objects import ObjectInfo
 from infra.objects.file import FileStore
@@ -193,3 +195,21 @@ def test_an_orphan_that_the_store_does_not_let_go_is_kept_and_the_night_succeeds
     monkeypatch.setattr(FileStore, "delete_version", plain)
     again = night(installation)
     assert (again.orphans_swept, again.orphans_kept) == (1, 0)
+
+
+def test_what_was_there_before_a_restore_is_never_swept(
+    house: BuildHouse, photos: Photos, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos(20)
+    installation = house()
+    run, _, found = planned(installation)
+    compressed(installation, found[0])
+    with installation.ledger.write() as connection:
+        size = audit_log.hold(connection)
+        record(connection, first=size, last=size + 5, lost=(), reason="disk died", actor=run.actor)
+    before = keys(installation)
+    assert len(before) == 2
+    assert sweep(installation.ledger, installation.archive, run, older_than=NOW) == Sweep(0)
+    assert keys(installation) == before
+    monkeypatch.setattr(tasks.sweep, "CLOCKS_APART", -timedelta(days=1))  # as if it had been made long after
+    assert sweep(installation.ledger, installation.archive, run, older_than=NOW) == Sweep(2)
