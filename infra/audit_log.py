@@ -34,12 +34,18 @@ def append_all(connection: sa.Connection, events: Sequence[Event]) -> int:
     """Store events in their order, at least one, as the next of the log; returns the first one's number."""
     frontier = _hold(connection)
     first = frontier.size
+    stored = audit_events.c.occurred_at.type.dialect_impl(connection.dialect).bind_processor(
+        connection.dialect
+    )
+    assert stored is not None  # our own type's, which refuses naive times
     rows, nodes = [], list[dict[str, Any]]()
     for seq, event in enumerate(events, first):
         body = event.body(seq)
         leaf = leaf_hash(body)
-        rows.append((seq, str(event.event_id), event.type, event.occurred_at, event.run_id, body, leaf))
-        nodes += _completed(frontier, leaf)
+        at = stored(event.occurred_at)
+        rows.append((seq, str(event.event_id), event.type, at, event.run_id, body, leaf))
+        if (seq + 1) % NODE == 0:
+            nodes += _completed(frontier, leaf)
         frontier.append(leaf)
     _insert(connection, rows)
     connection.execute(audit_head.update().values(size=frontier.size, frontier=frontier.dump()))
@@ -48,18 +54,13 @@ def append_all(connection: sa.Connection, events: Sequence[Event]) -> int:
     return first
 
 
-_COLUMNS = ("seq", "event_id", "type", "occurred_at", "run_id", "body", "leaf")
-_MARKS = {"sqlite": "?", "postgresql": "%s"}
-
-
 def _insert(connection: sa.Connection, rows: list[tuple[Any, ...]]) -> None:
-    """Rows of ``_COLUMNS``, handed to the driver itself: converting each value costs as much as inserting it."""
-    dialect = connection.dialect
-    convert = audit_events.c.occurred_at.type.dialect_impl(dialect).bind_processor(dialect)
-    assert convert is not None  # ours, which refuses naive times
-    marks = ", ".join([_MARKS[dialect.name]] * len(_COLUMNS))
-    statement = f"INSERT INTO {audit_events.name} ({', '.join(_COLUMNS)}) VALUES ({marks})"  # noqa: S608
-    connection.exec_driver_sql(statement, [(*row[:3], convert(row[3]), *row[4:]) for row in rows])
+    """Rows as the driver takes them: converting value by value would take as long as inserting."""
+    mark = {"sqlite": "?", "postgresql": "%s"}[connection.dialect.name]
+    columns = ("seq", "event_id", "type", "occurred_at", "run_id", "body", "leaf")
+    values = ", ".join([mark] * len(columns))
+    statement = f"INSERT INTO {audit_events.name} ({', '.join(columns)}) VALUES ({values})"  # noqa: S608
+    connection.exec_driver_sql(statement, rows)
 
 
 def _completed(frontier: Frontier, leaf: bytes) -> list[dict[str, Any]]:

@@ -10,9 +10,9 @@ the log cannot hide behind a disk.
 
 from __future__ import annotations
 
-import gc
 import hashlib
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -37,6 +37,8 @@ DATABASES = ("sqlite", "postgresql")
 GOAL_BATCH = 1000
 MOST_EVENTS, MOST_TRANSACTIONS = 5000, 100  # of one timed call
 BEGAN = datetime(2026, 11, 23, 17, tzinfo=UTC)
+Make = Callable[[int], Any]
+Write = Callable[[sa.Connection, list[Any]], object]
 COLUMNS = {
     "database": "database",
     "batch": "batch",
@@ -85,32 +87,44 @@ def _databases(name: str) -> Iterator[Callable[[], str]]:
 
 
 def measure(url: str, batch: int, rounds: int) -> dict[str, Any]:
-    """Both ways in turns in one new database, what they write made before the clock runs; one row of the table.
+    """Both ways in turns in one new database; one row of the table.
 
-    Neither table ever holds more rows than the other: inserting into a larger one takes longer.
+    What a call writes is made just before the clock runs, as in a night. Neither table ever holds more rows than the
+    other: inserting into a larger one takes longer.
     """
     ledger = open_ledger(url)
-    count = min(MOST_TRANSACTIONS, max(1, MOST_EVENTS // batch))  # transactions a call
-    plain = _plain_table(ledger)
-    events = [_event(number) for number in range((rounds + 1) * count * batch)]
-    rows = [_row(number, event) for number, event in enumerate(events)]
-    insert = plain.insert()
-    ways = {
-        "append": _way(ledger, _cut(events, batch, count), audit_log.append_all),
-        "plain": _way(ledger, _cut(rows, batch, count), lambda to, made: to.execute(insert, made)),
+    calls = min(MOST_TRANSACTIONS, max(1, MOST_EVENTS // batch))
+    insert = _plain_table(ledger).insert()
+    ways: dict[str, tuple[Make, Write]] = {
+        "append": (_event, audit_log.append_all),
+        "plain": (lambda number: _row(number, _event(number)), lambda to, rows: to.execute(insert, rows)),
     }
-    gc.freeze()  # or the collector would walk through all that was made before, in the middle of a call
-    taken = turns.in_turns(ways, rounds)
-    gc.unfreeze()
+    taken: turns.Seconds = {name: [] for name in ways}
+    for turn in range(rounds + 1):  # the first does not count
+        for name in list(ways) if turn % 2 == 0 else reversed(ways):
+            taken[name].append(_seconds(ledger, *ways[name], turn * calls, calls, batch))
     ledger.close()
+    taken = {name: seconds[1:] for name, seconds in taken.items()}
     return {
         "database": ledger.engine.dialect.name,
         "batch": batch,
-        "bytes_an_event": len(rows[0]["body"]),
-        **{f"{name}_events_a_second": round(count * batch / median(taken[name])) for name in ways},
+        "bytes_an_event": len(_row(0, _event(0))["body"]),
+        **{f"{name}_events_a_second": round(calls * batch / median(taken[name])) for name in ways},
         "ratio": turns.times_faster(taken, "append", "plain"),
         "seconds": {name: [round(value, 4) for value in taken[name]] for name in ways},
     }
+
+
+def _seconds(ledger: Ledger, make: Make, write: Write, first: int, calls: int, batch: int) -> float:
+    """Of writing some batches, from batch number ``first`` on, each in a transaction of its own."""
+    taken = 0.0
+    for start in range(first * batch, (first + calls) * batch, batch):
+        made = [make(number) for number in range(start, start + batch)]
+        began = time.perf_counter()
+        with ledger.write() as connection:
+            write(connection, made)
+        taken += time.perf_counter() - began
+    return taken
 
 
 def _plain_table(ledger: Ledger) -> sa.Table:
@@ -118,28 +132,8 @@ def _plain_table(ledger: Ledger) -> sa.Table:
     table = audit_events.to_metadata(sa.MetaData(), name="plain_events")
     table.primary_key.name = "pk_plain_events"
     with ledger.write() as connection:
-        table.drop(connection, checkfirst=True)
         table.create(connection)
     return table
-
-
-def _cut(made: list[Any], batch: int, count: int) -> Iterator[list[list[Any]]]:
-    """``count`` batches for each call."""
-    batches = [made[start : start + batch] for start in range(0, len(made), batch)]
-    return iter([batches[start : start + count] for start in range(0, len(batches), count)])
-
-
-def _way(
-    ledger: Ledger, calls: Iterator[list[list[Any]]], write: Callable[[sa.Connection, list[Any]], object]
-) -> Callable[[], None]:
-    """Writes the next call's batches, each in a transaction of its own."""
-
-    def call() -> None:
-        for batch in next(calls):
-            with ledger.write() as connection:
-                write(connection, batch)
-
-    return call
 
 
 def _event(number: int) -> Event:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import fwd2bot_core
-from fwd2bot_core.audit.canonical import parse
+from fwd2bot_core.audit.canonical import canonical, parse
 from fwd2bot_core.audit.events import Actor, Event, rfc3339
 
 NOON = datetime(2026, 11, 24, 12, 0, 0, tzinfo=UTC)
@@ -94,3 +94,35 @@ def test_times_are_utc_to_the_microsecond(moment: datetime) -> None:
 def test_another_offset_is_the_same_moment() -> None:
     tokyo = timezone(timedelta(hours=9))
     assert rfc3339(datetime(2026, 11, 24, 21, 0, tzinfo=tokyo)) == rfc3339(NOON)
+
+
+words = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
+facts = st.dictionaries(st.sampled_from("abcz"), st.integers(0, 9) | words | st.none())
+
+
+@given(
+    st.fixed_dictionaries(
+        {
+            "type": words,
+            "clock": words,
+            "software": words,
+            "occurred_at": st.datetimes(timezones=st.just(UTC)),
+        },
+        optional=dict.fromkeys(("on_behalf_of", "run_id", "collection", "reason_code", "reason_text"), words)
+        | dict.fromkeys(("subject", "before", "after", "policy"), facts),
+    )
+)
+def test_any_event_has_canonical_bytes(fields: dict[str, Any]) -> None:
+    body = event(**fields).body(5)
+    assert canonical(parse(body)) == body
+    said = parse(body)
+    assert {name: said[name] for name in fields if name not in ("occurred_at", "clock")} == {
+        name: value for name, value in fields.items() if name not in ("occurred_at", "clock")
+    }
+
+
+@pytest.mark.parametrize("text", ["a\0b", "\ud800"])
+@pytest.mark.parametrize("name", ["type", "run_id", "reason_text", "software", "clock"])
+def test_a_text_that_no_reader_takes_is_refused(name: str, text: str) -> None:
+    with pytest.raises(ValueError, match=r"NUL|not valid Unicode"):
+        event(**{name: text}).body(0)
