@@ -17,6 +17,7 @@ import flows.deploy
 import flows.destroying
 import flows.judging
 import flows.looking
+import flows.retaining
 import flows.running  # noqa: F401  (importing registers the verbs)
 from flows.app import app, config_app
 from flows.audit_app import audit_app
