@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
+from datetime import timedelta
 
 import pytest
+import sqlalchemy as sa
 
-from fwd2bot_core.errors import BlockedByPolicy
-from fwd2bot_core.retention.disposition import ListState, read_list
+from fwd2bot_core.errors import AccessDenied, BlockedByPolicy
+from fwd2bot_core.retention import drawing
+from fwd2bot_core.retention.disposition import ItemState, ListState, read_list
+from infra import audit_log
 from infra.installation import Installation
-from infra.retention_tables import disposition_items, disposition_lists
-from tasks import disposition
-from tests.tasks.dispositions import POLICY, Site, furnished, put_in_force, serious
+from infra.retention_tables import disposition_items, disposition_lists, object_tags
+from infra.tables import object_versions
+from tasks import candidates, disposition, holds, policies
+from tests.tasks.dispositions import POLICY, Site, clock, furnished, put_in_force, serious
 from tests.tasks.steps import events, rows
 
 
@@ -27,7 +31,7 @@ def site(house: Callable[..., Installation]) -> Site:
 
 
 @pytest.fixture
-def both(house: Callable[..., Installation], ledger_url: str, tmp_path: Path) -> Site:
+def both(house: Callable[..., Installation], ledger_url: str) -> Site:
     """The same on each database."""
     return furnished(house, 6, ledger_url)
 
@@ -44,9 +48,10 @@ def test_a_list_holds_what_may_go_sorted_and_word_for_word(both: Site) -> None:
     (row,) = rows(both.house, disposition_lists)
     assert (row.id, row.state, row.objects, row.grace_until) == (made.id, "open", 6, None)
     assert made.state is ListState.OPEN
-    assert [(i.object_version_id, i.number, i.state) for i in rows(both.house, disposition_items)] == [
-        (number, at, "listed") for at, number in enumerate(both.photos)
-    ]
+    assert [
+        (i.object_version_id, i.number, i.state)
+        for i in rows(both.house, sa.select(disposition_items).order_by("number"))
+    ] == [(number, at, "listed") for at, number in enumerate(both.photos)]
     (event,) = events(both.house, "list.made")
     assert (event["subject"]["list_sha256"], event["after"]["objects"]) == (made.sha256, 6)
     assert event["policy"] == document.reference()
@@ -60,4 +65,123 @@ def test_what_is_listed_is_not_listed_again(both: Site) -> None:
 
 def test_without_a_policy_in_force_there_is_no_list(site: Site) -> None:
     with pytest.raises(BlockedByPolicy, match="no version"):
+        disposition.make(site.house, POLICY, "Oda")
+
+
+def test_a_policy_that_observes_lists_nothing(site: Site) -> None:
+    put_in_force(site, site.text().replace("stage: enforce", "stage: observe"))
+    with pytest.raises(BlockedByPolicy, match="only observes"):
+        disposition.make(site.house, POLICY, "Oda")
+
+
+def test_a_pilot_lists_its_share(site: Site) -> None:
+    document = put_in_force(site, site.text().replace("stage: enforce", "stage: pilot, share: 50 %"))
+    share = document.policy.rollout.share
+    contents = [row.content_sha256 for row in rows(site.house, object_versions)]
+    wanted = sum(drawing.in_pilot(content, share) for content in contents)
+    assert 0 < wanted < 6
+    assert [one.objects for one in disposition.make(site.house, POLICY, "Oda")] == [wanted]
+
+
+@pytest.mark.parametrize(
+    ("limit", "smaller", "said"),
+    [
+        ("objects: 20000", "objects: 5", "6 of 6 photos .* 5 objects"),
+        ("percent: 100 %", "percent: 99 %", "99 %"),
+        ("bytes: 500 GB", "bytes: 100 B", "100 bytes"),
+    ],
+)
+def test_more_than_the_limits_is_no_list_at_all(site: Site, limit: str, smaller: str, said: str) -> None:
+    put_in_force(site, site.text().replace(limit, smaller))
+    with pytest.raises(BlockedByPolicy, match=f"{said}. No list was made"):
+        disposition.make(site.house, POLICY, "Oda")
+    assert not rows(site.house, disposition_lists)
+    assert not list(site.house.archive.list("disposition/"))
+
+
+def test_only_an_operator_or_compliance_makes_a_list(site: Site) -> None:
+    put_in_force(site)
+    with pytest.raises(AccessDenied, match="is for compliance or operator"):
+        disposition.make(site.house, POLICY, "Ann")
+    assert len(events(site.house, "access.denied")) == 1
+    assert len(disposition.make(site.house, POLICY, "Nika")) == 1
+
+
+def test_what_sql_lets_go_and_its_twin_does_not_is_no_list(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As if a condition were missing in SQL: of the two, the one that keeps wins, and nothing is listed."""
+    put_in_force(site)
+    with site.house.ledger.write() as connection:
+        tag = {"object_version_id": site.photos[3], "tag": "disputed"}
+        connection.execute(object_tags.insert().values(**tag))
+    real = candidates.stream
+    monkeypatch.setattr(candidates, "stream", lambda *terms: ((number, 0) for number, _ in real(*terms)))
+    with pytest.raises(BlockedByPolicy, match=f"object version {site.photos[3]} .* our fault"):
+        disposition.make(site.house, POLICY, "Oda")
+    assert not rows(site.house, disposition_lists)
+
+
+def test_what_is_held_while_the_list_is_written_is_blocked_on_it(
+    both: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_in_force(both)
+
+    def hold_one(step: str) -> None:
+        if step == "list.manifest-written":
+            holds.place(both.house, "Nika", "case", "r", both.photos[:1])
+
+    monkeypatch.setattr(disposition, "reach", hold_one)
+    disposition.make(both.house, POLICY, "Oda")
+    ordered = sa.select(disposition_items).order_by(disposition_items.c.number)
+    states = [row.state for row in rows(both.house, ordered)]
+    assert states == ["blocked"] + ["listed"] * 5
+    assert events(both.house, "list.made")[0]["after"]["held_meanwhile"] == 1
+
+
+def test_two_lists_made_at_once_never_name_one_photo(both: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    put_in_force(both)
+    first = []
+
+    def make_another(step: str) -> None:
+        if step == "list.manifest-written" and not first:
+            first.append(step)
+            first.extend(disposition.make(both.house, POLICY, "Nika"))
+
+    monkeypatch.setattr(disposition, "reach", make_another)
+    with pytest.raises(BlockedByPolicy, match="another list was made meanwhile"):
+        disposition.make(both.house, POLICY, "Oda")
+    assert [row.id for row in rows(both.house, disposition_lists)] == [first[1].id]
+    assert len(rows(both.house, disposition_items)) == 6
+
+
+def test_a_policy_that_was_replaced_meanwhile_makes_no_list(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_in_force(site)
+
+    def retire(step: str) -> None:
+        policies.retire(site.house.ledger, POLICY, 1, "Pia", "stop")
+
+    monkeypatch.setattr(disposition, "reach", retire)
+    with pytest.raises(BlockedByPolicy, match="no version"):
+        disposition.make(site.house, POLICY, "Oda")
+    assert not rows(site.house, disposition_lists)
+
+
+@pytest.mark.parametrize(
+    ("state", "again"), [(ItemState.BLOCKED, 1), (ItemState.RESCUED, 1), (ItemState.MISSING, 0)]
+)
+def test_what_left_a_list_may_come_again_unless_it_is_gone(site: Site, state: ItemState, again: int) -> None:
+    put_in_force(site)
+    disposition.make(site.house, POLICY, "Oda")
+    with site.house.ledger.write() as connection:
+        mine = disposition_items.c.object_version_id == site.photos[0]
+        connection.execute(disposition_items.update().where(mine).values(state=state))
+    assert [one.objects for one in disposition.make(site.house, POLICY, "Oda")] == [1] * again
+
+
+def test_a_clock_in_doubt_makes_no_list(site: Site) -> None:
+    put_in_force(site)
+    with clock(audit_log.now() + timedelta(days=400)), pytest.raises(BlockedByPolicy, match="clock"):
         disposition.make(site.house, POLICY, "Oda")
