@@ -65,8 +65,9 @@ def restore(
 ) -> Restored:
     """Restore a key or content, from ``copy`` or else from a version that the store has. For compliance or data team.
 
-    Raises ``AccessDenied``, ``NotInArchive`` and ``UsageError`` where nothing was destroyed, where the bytes are there
-    or the key holds another photo, ``IntegrityError`` for other bytes than those destroyed, and ``StoreError``.
+    Raises ``AccessDenied``, ``NotInArchive`` where nothing was destroyed, ``UsageError`` for other bytes than those
+    destroyed, and where the key holds any photo already, ``IntegrityError`` where the store gives others back, and
+    ``StoreError``.
     """
     someone = people.permitted(house.ledger, person, Act.RESTORE, f"image {image}")
     with house.ledger.read() as connection:
@@ -103,7 +104,7 @@ def _from_copy(destroyed: Sequence[sa.Row[Any]], copy: Path) -> tuple[sa.Row[Any
     row = next((row for row in reversed(destroyed) if _same(row, data, digest)), None)
     if row is None:
         wanted = ", ".join(sorted({str(row.content_sha256) for row in destroyed}))
-        raise IntegrityError(
+        raise UsageError(
             f"{copy} has sha256 {digest}, and what was destroyed had {wanted}; nothing was restored. Find the copy "
             "with exactly these bytes: a photo that was saved again, or converted, is another one"
         )

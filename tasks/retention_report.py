@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from infra.installation import Installation
 from tasks.retention_summary import RetentionSummary
 from tasks.retention_turn import Did
-from tasks.units import size, visible
+from tasks.units import visible
 
 FIELDS = ("what", "policy", "collection", "name", "objects", "bytes", "detail")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet takes for a formula
@@ -22,9 +22,17 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet takes for a fo
 def rows(found: RetentionSummary) -> Iterator[tuple[str, str, str, str, int, int, str]]:
     """Everything of a run as lines of ``FIELDS``."""
     for name in found.expired:
-        yield "expired", "", "", name, 1, 0, "too old to be approved or carried out"
+        yield (
+            ("expired" if found.acted else "would expire"),
+            "",
+            "",
+            name,
+            1,
+            0,
+            "too old to be approved or carried out",
+        )
     for turn in found.turns:
-        what = {Did.CARRIED_OUT: "destroyed"}.get(turn.did, str(turn.did))
+        what = _done(turn.did, found.acted)
         if turn.problem or not turn.lists:
             yield what, turn.policy, "", "", 0, 0, turn.problem or "nothing"
         for one in turn.lists:
@@ -62,7 +70,7 @@ def as_html(found: RetentionSummary) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"number": lambda value: f"{value:,}", "size": size, "visible": visible}
+    made.filters |= {"number": lambda value: f"{value:,}", "visible": visible}
     page = made.get_template("retention.html")
     return page.render(found=found, fields=FIELDS, rows=list(rows(found)), problems=found.problems)
 
@@ -95,6 +103,12 @@ def write_reports(house: Installation, found: RetentionSummary) -> list[str]:
     for path, text in paths.items():
         house.archive.create(path, text.encode())
     return sorted(paths)
+
+
+def _done(did: Did, acted: bool) -> str:
+    if did in (Did.CARRIED_OUT, Did.LISTED):
+        return ("" if acted else "would be ") + ("destroyed" if did is Did.CARRIED_OUT else "listed")
+    return str(did)
 
 
 def _first(found: RetentionSummary) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import secrets
 from datetime import timedelta
@@ -21,7 +19,6 @@ from tasks.audit_verify import verify_log
 from tasks.certificates import certificates_of
 from tasks.reconcile import Kind, reconcile
 from tasks.restore import restore
-from tasks.retention_report import as_csv, as_html, digest, markdown
 from tasks.retention_turn import Did
 from tests.flows.retentions import approve, clock, days_pass, make_site, run
 from tests.houses import COLLECTION, tiny_jpeg, write_settings
@@ -117,36 +114,6 @@ def test_a_clock_that_jumped_ends_the_run_before_it_writes(plain: World) -> None
     assert everything(plain.house) == before
 
 
-def test_what_a_list_keeps_is_told_with_its_reason(plain: World) -> None:
-    plain.list(plain.numbers)
-    plain.hold(plain.numbers[0])
-    plain.may_go = set(plain.numbers[1:])
-    done = run(plain)
-    (one,) = done.lists(Did.CARRIED_OUT)
-    assert (one.objects, one.kept, one.reasons) == (2, 1, {"policy": 1})
-    assert done.exit_code == ExitCode.OK
-    assert plain.violations() == []
-
-
-def test_a_list_that_must_not_go_is_told_and_stops_no_other(plain: World) -> None:
-    bad = plain.list(plain.numbers[:1], signed=1)
-    plain.list(plain.numbers[1:])
-    plain.may_go = set(plain.numbers[1:])
-    done = run(plain)
-    assert done.counts()["destroyed"]["objects"] == 2
-    assert done.exit_code == ExitCode.BLOCKED_BY_POLICY
-    assert [problem for problem in done.problems if bad in problem and "approvals" in problem]
-    assert plain.violations() == []
-
-
-def test_nobody_to_make_a_list_is_a_problem_and_no_list(plain: World) -> None:
-    done = run(plain, author=None)
-    assert (done.exit_code, rows(plain.house, disposition_lists)) == (ExitCode.USAGE, [])
-    assert "retention.author" in done.message
-    denied = run(plain, author="Ann")  # may approve, and not list
-    assert (denied.exit_code, rows(plain.house, disposition_lists)) == (ExitCode.BLOCKED_BY_POLICY, [])
-
-
 def test_two_runs_that_act_never_meet(plain: World) -> None:
     from flows.retention import SLOT
     from infra import leases
@@ -156,33 +123,6 @@ def test_two_runs_that_act_never_meet(plain: World) -> None:
     with pytest.raises(LeaseHeld):
         run(plain)
     assert run(plain, act=False).counts()["listed"]["objects"] == 3
-
-
-def test_an_original_that_is_gone_makes_the_run_fail(plain: World) -> None:
-    row = plain.row(plain.numbers[0])
-    plain.store.before = lambda info: None
-    plain.store.delete_version(plain.store.stat(row.key))
-    done = run(plain)
-    assert done.exit_code == ExitCode.INTEGRITY
-    assert f"{COLLECTION}: 1 originals missing" in done.problems
-
-
-def test_reports_hold_the_newest_checkpoint_and_escape_what_strangers_wrote(plain: World) -> None:
-    plain.list(plain.numbers)
-    plain.may_go = set(plain.numbers)
-    done = run(plain)
-    plain.store.create("=cmd|<b>\n.jpg", tiny_jpeg(9))
-    shown = reconcile(plain.house, COLLECTION)
-    done.reconciled = [shown]
-    assert done.note is not None
-    assert all(done.note.splitlines()[2] in text for text in (digest(done), as_html(done), markdown(done)))
-    table = list(csv.DictReader(io.StringIO(as_csv(done))))
-    assert {row["what"] for row in table} >= {"destroyed", "orphan"}
-    assert [row["name"] for row in table if row["what"] == "orphan"] == ["'=cmd|<b>\\n.jpg"]
-    assert "<b>" not in as_html(done)
-    held = [info.key for info in plain.house.archive.list("retention/")]
-    assert sorted(held) == done.reports
-    json.dumps(done.as_dict(), default=str)
 
 
 def test_settings_say_that_scheduled_runs_only_show(tmp_path: Path) -> None:

@@ -121,7 +121,7 @@ def test_without_any_version_a_copy_is_asked_for(world: World) -> None:
 @pytest.mark.parametrize("data", [tiny_jpeg(1), tiny_jpeg(0) + b"\0", b""])
 def test_other_bytes_are_refused(world: World, copy: Path, data: bytes) -> None:
     copy.write_bytes(data)
-    with pytest.raises(IntegrityError, match="exactly these bytes"):
+    with pytest.raises(UsageError, match="exactly these bytes"):
         restore(world.house, "0.jpg", "Dee", copy=copy)
     assert unchanged(world)
     assert not world.store.versions_of("0.jpg")
