@@ -61,7 +61,7 @@ def certificate(about: Mapping[str, Any]) -> str:
         made_by=about["made_by"],
         events=about["events"],
         checkpoint=about["checkpoint"],
-        selection=json.dumps(about["selection"], sort_keys=True),
+        selection=json.dumps(about["selection"], sort_keys=True) if about["selection"] else "the whole log",
     )
 
 

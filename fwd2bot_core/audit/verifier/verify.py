@@ -799,8 +799,14 @@ def _stamped(evidence: str, checkpoint: Checkpoint) -> bool:
 
 def verify(path: Path, given: Sequence[Key] = (), elsewhere: Sequence[str] = ()) -> Verification:
     """Check the bundle at a path, a ZIP file or a folder. Never raises for what it finds there."""
-    nothing, opened = Verification(None), []
-    nothing.examine("file", lambda say: opened.append(Folder(path) if path.is_dir() else Zip(path)) or "")
+    opened: list[Any] = []
+
+    def open_it(say: Say) -> str:
+        opened.append(Folder(path) if path.is_dir() else Zip(path))
+        return ""
+
+    nothing = Verification(None)
+    nothing.examine("file", open_it)
     if not opened:
         return nothing
     verification = Verification(opened[0], given, elsewhere)
