@@ -15,8 +15,12 @@ import flows.audit_looking
 import flows.audit_states
 import flows.deploy
 import flows.destroying
+import flows.disposition
+import flows.holds
 import flows.judging
 import flows.looking
+import flows.people
+import flows.policy_life
 import flows.retaining
 import flows.running  # noqa: F401  (importing registers the verbs)
 from flows.app import app, config_app

@@ -78,7 +78,7 @@ def draft(ledger: Ledger, data: bytes, person: str, *, name: str = "policy") -> 
                 drafted_at=at,
             )
         )
-        more = {"loosenings": len(_needed(connection, document).loosened)}
+        more = {"loosenings": len(needed_now(connection, document).loosened)}
         step = _Step(author, Role.POLICY_AUTHOR, document.reference(), None, PolicyState.DRAFT, at)
         _note(connection, "policy.drafted", step, more=more)
     return document
@@ -104,7 +104,7 @@ def approve(
             raise UsageError(f"{what} is {before}; it waits for no approval")
         at = audit_log.now()
         policy_approvals.add(connection, document, someone, reason, signature, at)
-        enough = len(valid(connection, document)) >= _needed(connection, document).approvals
+        enough = len(valid(connection, document)) >= needed_now(connection, document).approvals
         after = PolicyState.APPROVED if enough else before
         if after != before:
             _move(connection, policy_id, version, after, approved_at=at)
@@ -197,6 +197,12 @@ def stored(connection: sa.Connection, policy_id: str, version: int) -> Document:
     return document
 
 
+def needed_now(connection: sa.Connection, document: Document) -> Needed:
+    """What a version needs before it may be in force, against the one that is now."""
+    current = in_force(connection, document.policy.id)
+    return needed(current.policy if current else None, document.policy)
+
+
 def versions(connection: sa.Connection, policy_id: str | None = None) -> list[Version]:
     """Every version of one policy or of all."""
     query = sa.select(policies).order_by(policies.c.id, policies.c.version)
@@ -217,14 +223,9 @@ def versions(connection: sa.Connection, policy_id: str | None = None) -> list[Ve
     ]
 
 
-def _needed(connection: sa.Connection, document: Document) -> Needed:
-    current = in_force(connection, document.policy.id)
-    return needed(current and current.policy, document.policy)
-
-
 def _refuse_too_early(connection: sa.Connection, document: Document, now: datetime) -> None:
     """Against what is in force now, which another version may have become since the approvals."""
-    wanted, there = _needed(connection, document), valid(connection, document)
+    wanted, there = needed_now(connection, document), valid(connection, document)
     what = _called(document.policy.id, document.policy.version)
     why = f" (it lets more go: {wanted.loosened[0].where})" if wanted.loosened else ""
     if len(there) < wanted.approvals:
