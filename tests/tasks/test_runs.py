@@ -204,7 +204,7 @@ def test_a_summary_is_counted_from_the_ledger(house: BuildHouse, photos: Photos)
 
 
 def nameless(made: NightSummary) -> dict[str, object]:
-    kept = made.to_dict() | {"failures": [], "broken": []}
+    kept = made.to_dict() | {"failures": [], "broken": [], "audit": None}  # what is signed includes its end
     return {name: value for name, value in kept.items() if name not in ("collection", "message")}
 
 
@@ -363,7 +363,8 @@ def test_what_a_version_was_found_to_hold_is_not_rewritten(
     assert len(other) == path.stat().st_size
     installation = house()
     assert night(installation).compressed == 2
-    before = rows(installation, sa.select(object_versions).order_by(object_versions.c.id))
+    known = sa.select(*(c for c in object_versions.c if c is not object_versions.c.facts))
+    before = rows(installation, known.order_by(object_versions.c.id))
     path.write_bytes(other)
     os.utime(path, ns=(time, time))
 
@@ -375,5 +376,5 @@ def test_what_a_version_was_found_to_hold_is_not_rewritten(
     (failure,) = summary.failures
     assert failure.key == path.name
     assert "other bytes than when it was first read, under the same identity" in failure.detail
-    assert rows(again, sa.select(object_versions).order_by(object_versions.c.id)) == before
+    assert rows(again, known.order_by(object_versions.c.id)) == before
     assert verify(again.ledger, again.archive).findings == ()
