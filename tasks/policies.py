@@ -130,6 +130,7 @@ def activate(ledger: Ledger, policy_id: str, version: int, person: str) -> Docum
         if before is PolicyState.RETIRED or (current and current.policy.version >= version):
             raise UsageError(f"{_called(policy_id, version)} is {before} or older than the one in force")
         at = audit_log.now()
+        _refuse_overlap(connection, document)
         _refuse_too_early(connection, document, at)
         if current is not None:
             _move(connection, policy_id, current.policy.version, PolicyState.RETIRED, retired_at=at)
@@ -221,6 +222,19 @@ def versions(connection: sa.Connection, policy_id: str | None = None) -> list[Ve
         )
         for row in connection.execute(query)
     ]
+
+
+def _refuse_overlap(connection: sa.Connection, document: Document) -> None:
+    """Of several rules the longest wins, and rules are compared within one policy: so a collection has only one."""
+    mine = document.policy
+    for version in versions(connection):
+        if version.state is PolicyState.ACTIVE and version.id != mine.id:
+            there = stored(connection, version.id, version.version).policy
+            if both := sorted(set(mine.collections) & set(there.collections)):
+                raise BlockedByPolicy(
+                    f"policy {version.id!r} is in force for {', '.join(both)}; a collection has one policy, so that "
+                    "its longest rule wins. Put all rules about it into one of the two"
+                )
 
 
 def _refuse_too_early(connection: sa.Connection, document: Document, now: datetime) -> None:
