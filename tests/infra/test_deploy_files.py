@@ -6,15 +6,19 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
+import sqlalchemy as sa
 import yaml
 
 from flows.cluster import _commands, _files
 from infra.certificates import Made
+from infra.database import open_ledger
 from infra.settings import Settings, load_settings
 
 ROOT = Path(__file__).parents[2]
@@ -65,7 +69,7 @@ def test_every_variable_of_compose_is_required_and_in_the_example() -> None:
 @pytest.mark.parametrize("service", ["deploy", "prefect-worker"])
 def test_composes_variables_are_settings(service: str, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = settings_with(monkeypatch, environment(service))
-    assert settings.archive.ledger == "postgresql+psycopg://fwd2bot:s3cret@postgres/ledger"
+    assert settings.archive.ledger == "postgresql+psycopg://ledger:s3cret@postgres/ledger"
     scheduler, port = settings.execution.executor.removeprefix("tls://").split(":")
     assert scheduler in SERVICES
     assert command(scheduler)[command(scheduler).index("--port") + 1] == port
@@ -207,3 +211,28 @@ def test_systemd_takes_the_units(tmp_path: Path) -> None:
     )
     ours = [line for line in said.stderr.splitlines() if any(name.split("@")[0] in line for name in names)]
     assert (said.returncode, ours) == (0, []), said.stderr
+
+
+def test_the_databases_of_compose_serve_the_ledger_and_prefect(postgres_url: Callable[[], str]) -> None:
+    """Each statement as the image's first start runs it; then both owners do what they need their database for."""
+    script = VARIABLE.sub("s3cret", COMPOSE["configs"]["databases"]["content"])
+    url = sa.make_url(postgres_url())
+    admin = url.set(drivername="postgresql").render_as_string(hide_password=False)
+    with psycopg.connect(admin, autocommit=True) as connection:
+        try:
+            for statement in script.split(";"):
+                connection.execute(statement.encode())
+            own = url.set(username="ledger", password="s3cret", database="ledger")
+            open_ledger(own.render_as_string(hide_password=False)).close()
+            prefect = url.set(
+                drivername="postgresql", username="prefect", password="s3cret", database="prefect"
+            )
+            with psycopg.connect(prefect.render_as_string(hide_password=False)) as theirs:
+                theirs.execute("CREATE EXTENSION pg_trgm")  # as Prefect's own migrations do
+            stranger = prefect.set(database="ledger").render_as_string(hide_password=False)
+            with pytest.raises(psycopg.OperationalError, match="permission denied"):
+                psycopg.connect(stranger)
+        finally:
+            for database, role in (("ledger", "ledger"), ("prefect", "prefect")):
+                connection.execute(f"DROP DATABASE IF EXISTS {database}".encode())
+                connection.execute(f"DROP ROLE IF EXISTS {role}".encode())

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from botocore.exceptions import ClientError
 from pydantic import SecretStr
 
@@ -28,6 +29,8 @@ from tests.servers import seaweedfs as weed
 from tests.servers.seaweedfs import S3Server
 
 DEPLOY = Path(__file__).parents[2] / "infra" / "deploy"
+STORE = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]["store"]
+KEY = secrets.token_hex(16)
 PHOTOS, TOKENS = "inspection-photos", "summary-tokens"
 KEYS = {
     f"{who}_{what}": secrets.token_hex(size)
@@ -38,11 +41,29 @@ KEYS = {
 
 @pytest.fixture(scope="module")
 def set_up() -> Iterator[S3Server]:
-    """A server of its own, which store-setup.sh has been run on twice."""
+    """The `store` of compose.yaml on free ports of loopback, after its `store-setup` has run twice."""
     with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(weed, "_command", as_in_compose)
+        patched.setattr(weed, "_environment", environment_of_compose)
         patched.setattr(weed, "_fsync_each_object", run_setup)
         with weed.seaweedfs() as server:
             yield server
+
+
+def as_in_compose(home: Path, ports: dict[str, int]) -> list[str]:
+    """Of two flags of one name the last counts."""
+    (home / "data").mkdir()
+    sockets = {f"{part}.localSocket": home / f"{part}.sock" for part in ("filer", "s3")}
+    here = {"dir": home / "data", "ip": "127.0.0.1", "ip.bind": "127.0.0.1", **sockets, **ports}
+    return [weed._weed(), *STORE["command"], *(f"-{name}={value}" for name, value in here.items())]
+
+
+def environment_of_compose(home: Path, server: S3Server) -> dict[str, str]:
+    keys = {name: KEY for name in STORE["environment"] if name.startswith("WEED_JWT")}
+    assert len(keys) == 4
+    own = {"AWS_ACCESS_KEY_ID": server.access_key, "AWS_SECRET_ACCESS_KEY": server.secret_key}
+    assert own.keys() | keys.keys() == STORE["environment"].keys()
+    return {"PATH": os.environ["PATH"], "HOME": str(home), "TMPDIR": str(home), **own, **keys}
 
 
 def run_setup(environment: dict[str, str], home: Path, ports: dict[str, int]) -> None:
