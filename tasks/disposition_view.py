@@ -100,7 +100,6 @@ def _lines(house: Installation, connection: sa.Connection, row: sa.Row[Any]) -> 
     query = (
         sa.select(item.number, item.state, item.reason).where(item.list_id == row.id).order_by(item.number)
     )
-    now = connection.execute(query, execution_options={"yield_per": CHUNK})
     with house.archive.open(row.path) as file:
         if hashlib.file_digest(cast(BufferedReader, file), "sha256").hexdigest() != row.sha256:
             raise IntegrityError(
@@ -109,8 +108,9 @@ def _lines(house: Installation, connection: sa.Connection, row: sa.Row[Any]) -> 
             )
         file.seek(0)
         next(file)  # the heading
-        for line, state in zip(file, now, strict=True):
-            yield parse(line.rstrip(b"\n")) | {"state": state.state, "reason": state.reason}
+        with connection.execute(query, execution_options={"yield_per": CHUNK}) as now:
+            for line, state in zip(file, now, strict=True):
+                yield parse(line.rstrip(b"\n")) | {"state": state.state, "reason": state.reason}
 
 
 def _lists() -> sa.Select[Any]:

@@ -15,9 +15,8 @@ from fwd2bot_core.retention.disposition import ItemState, ListState
 from infra import audit_log
 from infra.installation import Installation
 from infra.retention_tables import approvals, disposition_items, disposition_lists
-from tasks import disposition, disposition_view, holds, people, policies, review
+from tasks import disposition, disposition_view, people, policies, review
 from tasks.disposition import Made
-from tasks.rescue import rescue
 from tests.tasks.dispositions import POLICY, Site, clock, furnished, put_in_force, serious
 from tests.tasks.steps import events, rows
 
@@ -211,29 +210,6 @@ def test_a_decision_has_a_reason_and_a_list(site: Site) -> None:
             review.statement(connection, "other", "Ann", approved=True, reason="r")
 
 
-def test_anybody_registered_takes_photos_off_and_each_is_a_fact_about_its_image(both: Site) -> None:
-    made = listed(both)
-    first, meant, *_ = both.photos
-    with both.house.ledger.write() as connection:
-        mine = disposition_items.c.object_version_id == meant
-        connection.execute(disposition_items.update().where(mine).values(state=ItemState.INTENT))
-    done = rescue(both.house, made.id, "Dee", [first, meant, 99])
-    assert (done.done, done.refused) == ([first], {meant: "intent", 99: "not on this list"})
-    assert items(both) == ["rescued", "intent", "listed", "listed"]
-    (event,) = events(both.house, "list.rescued")
-    assert (event["subject"]["object_version"], event["after"]["list"]) == (first, made.id)
-    with pytest.raises(AccessDenied, match="not registered"):
-        rescue(both.house, made.id, "Nobody", both.photos)
-    assert rescue(both.house, made.id, "Dee", [first]).refused == {first: "rescued"}
-
-
-def test_a_rescue_is_counted_among_the_facts_about_its_image(site: Site) -> None:
-    made = listed(site)
-    rescue(site.house, made.id, "Dee", site.photos[:1])
-    (event,) = events(site.house, "list.rescued")
-    assert event["subject"]["n"] == 1  # after the line of the night that compressed it
-
-
 def test_old_lists_expire_and_their_photos_may_be_listed_again(site: Site) -> None:
     made = listed(site)
     assert review.expire(site.house.ledger) == []
@@ -257,19 +233,3 @@ def test_a_list_that_is_being_carried_out_does_not_expire(site: Site) -> None:
         connection.execute(disposition_items.update().where(mine).values(state=ItemState.UNKNOWN))
     with clock(audit_log.now() + disposition.LIFE):
         assert review.expire(site.house.ledger) == []
-
-
-def test_a_list_is_shown_with_counts_rules_samples_and_signatures(both: Site) -> None:
-    made = listed(both)
-    approve(both, made, "Ann")
-    holds.place(both.house, "Nika", "case", "r", both.photos[:1])
-    shown = disposition_view.show(both.house, made.id)
-    assert (shown.overview.objects, shown.overview.bytes, shown.overview.approvals) == (4, made.bytes, 1)
-    assert shown.states == {"blocked (hold)": 1, "listed": 3}
-    assert shown.rules == {"trays": (4, made.bytes)}
-    assert shown.first_end == shown.last_end == "2022-12-31T15:00:00.000000Z"
-    assert [one["key"] for one in shown.samples] == [f"{n:04}.jpg" for n in range(4)]
-    assert [(one.person.name, one.approved, one.counts) for one in shown.said] == [("Ann", True, True)]
-    assert [line["object_version_id"] for line in disposition_view.lines(both.house, made.id)] == both.photos
-    with both.house.ledger.read() as connection:
-        assert [one.id for one in disposition_view.overviews(connection)] == [made.id]
