@@ -23,6 +23,20 @@ DEPLOY = Path(__file__).parents[2] / "infra" / "deploy"
 VIEWS = DEPLOY / "dashboard-views.sql"
 DASHBOARD = json.loads((DEPLOY / "grafana-dashboard.json").read_text())
 PASSWORD = "only-in-this-test"
+RETENTION = b"""
+    INSERT INTO policies (id, version, sha256, meaning_sha256, yaml, state, author_ref, drafted_at)
+        VALUES ('P', 1, '', '', '', 'active', '', now());
+    INSERT INTO disposition_lists (id, collection_id, policy_id, policy_version, policy_sha256, as_of, path, sha256,
+            objects, bytes, approvals, state, author_ref, made_at, expires_at)
+        SELECT 'L', id, 'P', 1, '', now(), 'p', '', 2, 2, 1, 'grace', '', now(), now() FROM collections;
+    INSERT INTO disposition_items (list_id, object_version_id, number, state, reason, changed_at)
+        SELECT 'L', id, id, CASE id WHEN 1 THEN 'blocked' ELSE 'destroyed' END, CASE id WHEN 1 THEN 'hold' END, now()
+        FROM object_versions WHERE id IN (1, 2);
+    UPDATE object_versions SET destroyed_seq = 0 WHERE id = 2;
+    INSERT INTO legal_holds (id, name, reason, author_ref, confidential, placed_at, released_at)
+        VALUES (1, 'case', '', '', true, now(), NULL), (2, 'old case', '', '', false, now(), now());
+    INSERT INTO hold_members (hold_id, object_version_id) VALUES (1, 1), (2, 2);
+"""
 
 
 def apply_views(url: str) -> None:
@@ -150,3 +164,20 @@ def test_panels_are_told_apart_and_do_not_overlap() -> None:
         assert not cells & taken
         assert at["x"] + at["w"] <= 24
         taken |= cells
+
+
+def test_retention_is_counted_and_a_hold_is_never_named(after_a_night: str) -> None:
+    """One list of two originals, one of them destroyed and the other under a confidential hold."""
+    with psycopg.connect(_plain(after_a_night), autocommit=True) as connection:
+        connection.execute(RETENTION)
+    with as_dashboard(after_a_night) as connection:
+        lists = connection.execute("SELECT list_id, policy, state, objects FROM dashboard.disposition_lists")
+        assert lists.fetchall() == [("L", "P", "grace", 2)]
+        states = connection.execute(
+            "SELECT state, reason, objects FROM dashboard.disposition_states ORDER BY state"
+        )
+        assert states.fetchall() == [("blocked", "hold", 1), ("destroyed", None, 1)]
+        holds = connection.execute("SELECT * FROM dashboard.holds")
+        assert holds.fetchall() == [("line-1", 1, 1)]
+        saved = connection.execute("SELECT destroyed, freed_bytes > 0 FROM dashboard.bytes")
+        assert saved.fetchall() == [(1, True)]
