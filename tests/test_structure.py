@@ -82,6 +82,7 @@ def test_every_floor_below_the_flows_has_tests_that_mirror_it() -> None:
         "units",
         "plots",
         "sample",
+        "rotate_key",
     }  # tested through runs, report and the command line
 
 
