@@ -73,7 +73,9 @@ def stream(connection: sa.Connection, terms: Terms) -> Iterator[tuple[int, int]]
 def _all_compiled(
     connection: sa.Connection, terms: Sequence[Terms]
 ) -> tuple[sa.FromClause, list[sa.ColumnElement[int]], Truth]:
-    if connection.dialect.name == "postgresql":  # compiling so many expressions takes longer than a million photos
+    if (
+        connection.dialect.name == "postgresql"
+    ):  # compiling so many expressions takes longer than a million photos
         connection.exec_driver_sql("SET LOCAL jit = off")
     numbers = _numbers(connection, collections.c.name, {c for one in terms for c in one.policy.collections})
     source: sa.FromClause = object_versions

@@ -157,7 +157,9 @@ class RetentionSettings(Section):
     """The retention run; see docs/retention.md."""
 
     cron: Cron = Field("0 4 * * *", description="when policies have their turn; zone as night.zone")
-    act: bool = Field(False, description="whether scheduled runs list and destroy; else they show what they would")
+    act: bool = Field(
+        False, description="whether scheduled runs list and destroy; else they show what they would"
+    )
     author: str | None = Field(None, description="registered person in whose name scheduled runs make lists")
     sample: int = Field(
         500, ge=0, le=100_000, description="originals of a collection asked for at the end of each run"

@@ -46,7 +46,8 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Stopped:
-    """Photos that a condition keeps: all of them, and those that nothing else keeps."""
+    """Photos that a condition keeps: all of them, and those that nothing else keeps; of a condition about the photo,
+    those that nothing else about the photo does."""
 
     all: Amount
     alone: Amount
@@ -123,9 +124,9 @@ def _change(groups: Sequence[Group], goes: Callable[[int], bool]) -> Change:
 
 def _stopped(groups: Sequence[Group], condition: Condition) -> Stopped:
     mine = [group for group in groups if group.masks[0] & condition.bit]
-    return Stopped(
-        _amount(mine), _amount(group for group in mine if own(failed(group.masks[0])) == {condition})
-    )
+    looked_at = _PHOTO if condition in OF_THE_PHOTO else ~0
+    alone = [group for group in mine if own(failed(group.masks[0] & looked_at)) == {condition}]
+    return Stopped(_amount(mine), _amount(alone))
 
 
 def _beyond(policy: Policy, goes: Amount, photos: Amount) -> list[str]:

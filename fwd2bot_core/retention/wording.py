@@ -50,7 +50,8 @@ def _rule(policy: Policy, rule: Rule, now: datetime) -> str:
     chosen = rule.select
     which = f"photos of {_listed(chosen.collections)}"
     which += "" if chosen.keys == "*" else f" whose key is like {chosen.keys}"
-    which += f" and that are tagged {_listed(chosen.tags)}" if chosen.tags else ""
+    if chosen.tags:
+        which += f"{'' if chosen.keys == '*' else ' and'} that are tagged {_listed(chosen.tags)}"
     begins = {"captured": "they were taken", "first_seen": "the ledger first saw them"}.get(
         rule.trigger, f"their event {rule.trigger.partition(':')[2]!r} happened"
     )

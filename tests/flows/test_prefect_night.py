@@ -152,7 +152,9 @@ def test_serve_shows_progress_and_ends_quietly(
                 lambda: (now := ask(f"{server}/flow_runs/{run['id']}"))["state_type"] == "FAILED" and now
             )
             until(lambda: "Finished in state" in err.read_text())
-            until(lambda: not psutil.Process(serving.pid).children())  # the run's own process ends quietly, too
+            until(
+                lambda: not psutil.Process(serving.pid).children()
+            )  # the run's own process ends quietly, too
             os.killpg(serving.pid, signal.SIGINT)
             assert serving.wait(120) == 0
         finally:

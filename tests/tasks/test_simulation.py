@@ -76,6 +76,7 @@ def test_what_only_observes_has_due_photos_and_lets_none_go(site: Site) -> None:
     assert (found.due.now.objects, found.may_go.now.objects) == (3, 0)
     assert found.stopped[Condition.ROLLOUT].all.objects == PHOTOS
     assert found.stopped[Condition.ROLLOUT].alone.objects == 3
+    assert found.stopped[Condition.PERIOD].alone.objects == 2  # nothing else about the photos does
 
 
 def test_limits_that_a_run_would_hit_are_named(site: Site) -> None:

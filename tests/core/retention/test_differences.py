@@ -52,6 +52,18 @@ def test_a_policy_in_sentences() -> None:
     assert said[-1] == "Stage enforce: photos go from 2027-04-01."
 
 
+def test_which_photos_a_rule_is_about_is_said() -> None:
+    def which(**changes: object) -> str:
+        return sentences(policy(rules=[rule(**changes)]), NOW)[0].partition(" stay for ")[0]
+
+    assert which(keys="*") == "trays: photos of line-1"
+    assert which(keys="*", tags=["final"]) == "trays: photos of line-1 that are tagged final"
+    assert (
+        which(tags=["a", "b"])
+        == "trays: photos of line-1 whose key is like *.jpg and that are tagged a and b"
+    )
+
+
 def test_what_nobody_reviews_and_what_only_observes_is_said() -> None:
     automatic = {"mode": "automatic", "grace": "P1M"}
     said = sentences(policy(disposition=automatic, rollout={"stage": "observe"}), NOW)
