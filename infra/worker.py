@@ -30,8 +30,6 @@ from fwd2bot_core.compressor.view import BUNDLES_OWN, View
 from fwd2bot_core.errors import (
     ClusterError,
     CompressorMismatch,
-    IntegrityError,
-    ObjectExists,
     RejectReason,
 )
 from fwd2bot_core.tokens import codec
@@ -43,6 +41,7 @@ from fwd2bot_core.work import Batch, ImageFact, Receipt, Reject, SegmentFact, Sh
 from infra.crashpoints import reach
 from infra.judging import UNJUDGED, Probing, judged
 from infra.objects import ObjectStore, S3Options, open_store
+from infra.objects.named import create_named
 from infra.reading import Fetched, Source, fetch_all
 
 SWITCH_SECONDS = 0.0005
@@ -283,11 +282,11 @@ def _write(
                 writer.codec,
             )
         with watch("write"):
-            _create(tools.archive, shard.path, body)
+            create_named(tools.archive, shard.path, body)
         reach("worker.shard-written")
     with watch("write"):
         data, segment = _segment(batch, images, shard, tools.probes)
-        _create(tools.archive, segment.path, data)
+        create_named(tools.archive, segment.path, data)
     reach("worker.segment-written")
     receipt = Receipt(
         batch_id=batch.batch_id,
@@ -311,17 +310,6 @@ def _segment(
     digest = hashlib.sha256(data).hexdigest()
     path = segment_path(batch.night, batch.batch_id, digest)
     return data, SegmentFact(path, digest, len(data), len(images), subroot)
-
-
-def _create(archive: ObjectStore, path: str, body: bytes) -> None:
-    """Create-only; the name holds the body's hash, so what lies there already must be the same bytes."""
-    try:
-        archive.create(path, body)
-    except ObjectExists:
-        if archive.sha256(path) != hashlib.sha256(body).hexdigest():
-            raise IntegrityError(
-                f"{path} in {archive.uri} does not hold the bytes that its name promises. Move it away and run again."
-            ) from None
 
 
 def _fact(item: Fetched, *, row: int | None, reject: Reject | None) -> ImageFact:

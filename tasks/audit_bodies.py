@@ -21,9 +21,9 @@ from fwd2bot_core.audit.merkle import leaf_hash
 from fwd2bot_core.audit.tiles import WIDTH
 from fwd2bot_core.audit.verdicts import Finding, Found, Verdict
 from fwd2bot_core.errors import LedgerError
+from infra.audit_growth import Node, Tree
 from infra.database import Ledger
 from infra.tables import audit_nodes
-from tasks.audit_growth import Node, Tree
 
 PAGE = 16 * WIDTH  # events in memory at once
 MISSING = bytes(32)  # stands for the leaf of an event that is not there; no body has it

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from fwd2bot_core.audit.verdicts import Finding, Verdict, acceptable, sharpened, worst
 from fwd2bot_core.errors import UsageError
 from infra.anchors import anchors_of
+from infra.audit_growth import Tree
 from infra.database import Ledger
 from infra.installation import Installation
 from tasks.audit_anchored import Run, differing
 from tasks.audit_bodies import Bodies, read_bodies
-from tasks.audit_growth import Tree
 from tasks.audit_judging import Judge
 from tasks.audit_statements import Outside, Statement, ask, statements
 from tasks.audit_told import Told, read_before, read_told

@@ -40,6 +40,7 @@ from infra.tables import (
     summaries,
 )
 from tasks.destroy_checks import Approval, Blast, Times
+from tasks.facts import unit_of
 
 DAY = timedelta(days=1)
 
@@ -166,17 +167,7 @@ def items(
 
 
 def _item(row: sa.Row[Any], collection: str) -> Item:
-    unit = Unit(
-        row.id,
-        collection,
-        row.key,
-        row.identity,
-        row.size,
-        row.modified,
-        row.salt,
-        row.content_sha256,
-        row.facts,
-    )
+    unit = unit_of(row, collection)
     state = ItemState(row.state)
     return Item(
         unit, state, row.reason, row.intent_seq, row.destroyed_seq, row.path, row.shard_sha256, row.row

@@ -49,6 +49,21 @@ def count(connection: sa.Connection, batch: Batch) -> None:
     connection.execute(object_versions.update().where(mine).values(facts=object_versions.c.facts + 1))
 
 
+def unit_of(row: sa.Row[Any], collection: str) -> Unit:
+    """A row of ``object_versions``, whatever else it holds, as what a worker or an event is told of."""
+    return Unit(
+        object_version_id=row.id,
+        collection=collection,
+        key=row.key,
+        identity=row.identity,
+        size=row.size,
+        modified=row.modified,
+        salt=row.salt,
+        content_sha256=row.content_sha256,
+        facts=row.facts,
+    )
+
+
 def subject(connection: sa.Connection, unit: Unit) -> dict[str, Any]:
     """What an event that is a fact about one image says of it; counts the fact.
 

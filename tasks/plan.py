@@ -18,6 +18,7 @@ from infra.crashpoints import reach
 from infra.database import Ledger
 from infra.settings import Settings
 from infra.tables import BatchState, WorkState, batches, object_versions, work
+from tasks.facts import unit_of
 from tasks.runs import Run, changing
 
 SHARES_A_WORKER = 3  # batches for each worker, so that none idles long at the end of the night
@@ -174,7 +175,7 @@ def _next_units(
         rows = connection.execute(
             candidates.where(object_versions.c.id > last).order_by(object_versions.c.id).limit(size)
         )
-        return tuple(_unit(run, row) for row in rows)
+        return tuple(unit_of(row, run.collection) for row in rows)
 
 
 def _claim(ledger: Ledger, run: Run, units: tuple[Unit, ...]) -> None:
@@ -238,21 +239,7 @@ def _units(connection: sa.Connection, run: Run, batch_id: str) -> tuple[Unit, ..
         .where(work.c.batch_id == batch_id, work.c.state == WorkState.CLAIMED)
         .order_by(object_versions.c.id)
     )
-    return tuple(_unit(run, row) for row in rows)
-
-
-def _unit(run: Run, row: sa.Row[Any]) -> Unit:
-    return Unit(
-        object_version_id=row.id,
-        collection=run.collection,
-        key=row.key,
-        identity=row.identity,
-        size=row.size,
-        modified=row.modified,
-        salt=row.salt,
-        content_sha256=row.content_sha256,
-        facts=row.facts,
-    )
+    return tuple(unit_of(row, run.collection) for row in rows)
 
 
 def _written(ledger: Ledger, run: Run, resumed: int) -> Plan:

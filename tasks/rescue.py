@@ -14,7 +14,6 @@ import sqlalchemy as sa
 from fwd2bot_core.audit.events import Event
 from fwd2bot_core.retention.disposition import ItemState
 from fwd2bot_core.retention.roles import Act
-from fwd2bot_core.work import Unit
 from infra import audit_log
 from infra.installation import Installation
 from infra.retention_tables import disposition_items
@@ -79,22 +78,8 @@ def _take_off(connection: sa.Connection, row: sa.Row[Any], item: sa.Row[Any], pe
         occurred_at=at,
         actor=person.actor(),
         collection=audit_log.reference(connection, "collection", item.collection),
-        subject=facts.subject(connection, _unit(item)),
+        subject=facts.subject(connection, facts.unit_of(item, item.collection)),
         before={"state": str(ItemState.LISTED)},
         after={"state": str(ItemState.RESCUED), "list": row.id},
     )
     audit_log.append(connection, event)
-
-
-def _unit(item: sa.Row[Any]) -> Unit:
-    return Unit(
-        item.id,
-        item.collection,
-        item.key,
-        item.identity,
-        item.size,
-        item.modified,
-        item.salt,
-        item.content_sha256,
-        item.facts,
-    )

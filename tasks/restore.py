@@ -24,7 +24,6 @@ from fwd2bot_core.audit.canonical import commitment
 from fwd2bot_core.audit.events import Event
 from fwd2bot_core.errors import IntegrityError, NotInArchive, ObjectMissing, StoreError, UsageError
 from fwd2bot_core.retention.roles import Act
-from fwd2bot_core.work import Unit
 from infra import audit_log, pairing
 from infra.crashpoints import reach
 from infra.installation import Installation
@@ -210,7 +209,7 @@ def _write_down(
             occurred_at=at,
             actor=person.actor(),
             collection=audit_log.reference(connection, "collection", row.collection),
-            subject=facts.subject(connection, _unit(row)),
+            subject=facts.subject(connection, facts.unit_of(row, row.collection)),
             before={"state": "destroyed", "confirmed_seq": row.destroyed_seq},
             after=after,
             reason_text=reason or None,
@@ -218,20 +217,6 @@ def _write_down(
         seq = audit_log.append(connection, event)
     return Restored(
         row.collection, row.key, info.identity, row.content_sha256, row.size, row.identity, source.name, seq
-    )
-
-
-def _unit(row: sa.Row[Any]) -> Unit:
-    return Unit(
-        row.id,
-        row.collection,
-        row.key,
-        row.identity,
-        row.size,
-        row.modified,
-        row.salt,
-        row.content_sha256,
-        row.facts,
     )
 
 

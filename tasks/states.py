@@ -22,10 +22,9 @@ from fwd2bot_core.audit.canonical import parse
 from fwd2bot_core.audit.events import Event
 from fwd2bot_core.audit.state_list import Manifest, folder_of, manifest_path, write_parts
 from fwd2bot_core.audit.states import PACKED_BYTES, SECRET_BYTES, Line, References, State, secret_hash
-from fwd2bot_core.errors import IntegrityError, ObjectExists
 from infra import audit_log, pairing
 from infra.installation import Installation
-from infra.objects import ObjectStore
+from infra.objects.named import create_named
 from infra.sorted_runs import sorted_records
 from infra.tables import (
     WorkState,
@@ -87,7 +86,7 @@ def take_state(house: Installation, by: Run | str = "operator") -> Taken:
     body = manifest.encode()
     sha256 = hashlib.sha256(body).hexdigest()
     path = manifest_path(night, manifest.root, sha256)
-    _create(house.archive, path, body)
+    create_named(house.archive, path, body)
     with _logging(house, by) as (connection, event):
         house.archive.stat(path)
         said: dict[str, Any] = {"path": path, "sha256": sha256, "rows": manifest.rows, "root": manifest.root}
@@ -105,7 +104,7 @@ def _write_list(house: Installation, folder: str, secret: bytes) -> Manifest:
         size = int(connection.execute(sa.select(audit_head.c.size)).scalar_one())
         packed = (line.pack() for line in _lines(connection, References(secret)))
         for part, body in write_parts(map(Line.unpack, sorted_records(packed, PACKED_BYTES)), folder):
-            _create(house.archive, part.path, body)
+            create_named(house.archive, part.path, body)
             parts.append(part)
     return Manifest.over(parts, size, secret_hash(secret))
 
@@ -147,14 +146,3 @@ def _logging(house: Installation, by: Run | str) -> Iterator[tuple[sa.Connection
 def _night(house: Installation, by: Run | str) -> date:
     zone = ZoneInfo(house.settings.night.zone)
     return by.night if isinstance(by, Run) else audit_log.now().astimezone(zone).date()
-
-
-def _create(archive: ObjectStore, path: str, body: bytes) -> None:
-    """Create-only; the name holds the body's hash, so what lies there already must be the same bytes."""
-    try:
-        archive.create(path, body)
-    except ObjectExists:
-        if archive.sha256(path) != hashlib.sha256(body).hexdigest():
-            raise IntegrityError(
-                f"{path} in {archive.uri} does not hold the bytes that its name promises. Move it away, then try again."
-            ) from None

@@ -18,7 +18,6 @@ from fwd2bot_core.audit.canonical import parse
 from fwd2bot_core.audit.merkle import leaf_hash, root, verify_consistency
 from fwd2bot_core.errors import IntegrityError, SettingsError, UnknownKey
 from infra import anchoring, audit_keys, audit_log, audit_tree
-from infra.audit_recount import Growth
 from infra.checkpoints import Signed, sign_checkpoint
 from infra.installation import Installation
 from infra.settings import load_settings
@@ -383,13 +382,3 @@ def test_processes_that_sign_at_once_never_fork(build: Build, tmp_path: Path) ->
         assert held["checkpoint"].decode() == last.note
         names = {name for name in held if name.startswith("checkpoints/")}
         assert names <= {f"checkpoints/{size:020}" for size in stored(house)}
-
-
-def test_the_growing_tree_is_the_logs_at_every_size() -> None:
-    leaves = [leaf_hash(str(number).encode()) for number in range(600)]
-    growth = Growth(audit_tree.frontier_of(0, lambda level, n: b""))
-    for size, leaf in enumerate(leaves, 1):
-        growth.add(leaf)
-        if size in (1, 2, 255, 256, 257, 511, 600):
-            assert growth.frontier().root() == root(leaves[:size])
-            assert Growth(growth.frontier()).frontier() == growth.frontier()

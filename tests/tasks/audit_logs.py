@@ -17,6 +17,7 @@ from fwd2bot_core.audit.events import Actor, Event
 from fwd2bot_core.audit.merkle import leaf_hash, root
 from fwd2bot_core.audit.verdicts import Finding, Verdict
 from infra import audit_keys, audit_log
+from infra.audit_growth import Tree
 from infra.checkpoints import sign_checkpoint
 from infra.installation import Installation
 from infra.tables import (
@@ -26,7 +27,6 @@ from infra.tables import (
     audit_nodes,
     metadata,
 )
-from tasks.audit_growth import Tree
 from tasks.audit_verify import LogVerdict, verify_log
 from tests.servers.intruder import as_intruder
 

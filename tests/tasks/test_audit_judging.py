@@ -6,10 +6,10 @@ from hashlib import sha256
 from typing import Any
 
 from fwd2bot_core.audit.verdicts import Verdict
+from infra.audit_growth import Tree
 from infra.audit_restores import Restore
 from tasks.audit_anchored import Run
 from tasks.audit_bodies import Bodies
-from tasks.audit_growth import Tree
 from tasks.audit_judging import Judge
 from tasks.audit_statements import OWN, Statement
 from tasks.audit_told import Told, Trace

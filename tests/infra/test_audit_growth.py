@@ -10,9 +10,9 @@ import pytest
 
 from fwd2bot_core.audit.merkle import EMPTY, Frontier, root
 from fwd2bot_core.errors import IntegrityError
+from infra.audit_growth import Tree
 from infra.installation import Installation
 from infra.tables import audit_nodes
-from tasks.audit_growth import Tree
 from tests.tasks.audit_logs import anchored, execute
 
 LEAVES = [hashlib.sha256(str(number).encode()).digest() for number in range(66_000)]
@@ -38,6 +38,16 @@ def test_it_is_the_same_tree_however_it_grew(size: int, step: int) -> None:
     for level, number in [*nodes][:3] + [*nodes][-2:]:
         under = 256**level
         assert nodes[level, number] == root(LEAVES[number * under : (number + 1) * under])
+
+
+def test_leaf_by_leaf_it_is_the_logs_at_every_size_and_goes_on_from_what_it_holds() -> None:
+    tree = Tree(0, [])
+    for size, leaf in enumerate(LEAVES[:600], 1):
+        tree.add([leaf])
+        if size in (1, 2, 255, 256, 257, 511, 600):
+            assert tree.frontier().root() == root(LEAVES[:size])
+            assert Tree(tree.size, tree.open).frontier() == tree.frontier()
+            tree = Tree(tree.size, [list(row) for row in tree.open])
 
 
 def test_an_empty_tree_has_the_empty_root() -> None:
