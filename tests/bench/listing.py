@@ -22,6 +22,7 @@ import cyclopts
 from rich.console import Console
 from rich.table import Table
 
+from infra.audit_settings import AuditSettings
 from infra.installation import opened
 from infra.objects import ObjectInfo
 from infra.objects.memory import MemoryStore
@@ -115,6 +116,7 @@ def _measure(size: int) -> dict[str, Any]:
 def _settings(folder: Path) -> Settings:
     return Settings(
         archive=ArchiveSettings(store=str(folder / "archive"), ledger=str(folder / "ledger.sqlite")),
+        audit=AuditSettings(key=str(folder / "audit-key")),
         collections={"bench": CollectionSettings(originals="memory://bench")},
         compressor=CompressorSettings(bundle="fake"),
         execution=ExecutionSettings(executor="inline"),

@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from flows.nightly import run_night
+from infra.audit_settings import AuditSettings
 from infra.settings import (
     ArchiveSettings,
     CollectionSettings,
@@ -148,6 +149,7 @@ def _settings(
 ) -> Settings:
     return Settings(
         archive=ArchiveSettings(store=str(folder / "archive"), ledger=str(folder / "ledger.sqlite")),
+        audit=AuditSettings(key=str(folder / "audit-key")),
         collections={"bench": CollectionSettings(originals=str(root))},
         compressor=CompressorSettings(bundle=bundle, micro_batch=micro_batch),
         execution=ExecutionSettings(executor="local", workers=workers, torch_threads=1),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,19 +11,18 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from flows import engine
 from flows.nightly import run_night
-from flows.prefect_server import server as prefect_server
 from flows.screens import SilentScreen
 from fwd2bot_core.audit.checkpoints import Checkpoint
 from fwd2bot_core.audit.notes import split_note
 from fwd2bot_core.errors import ExitCode
 from infra.database import open_ledger
 from infra.installation import Installation
-from infra.settings import Settings, load_settings
+from infra.settings import load_settings
 from infra.tables import audit_events, audit_states, runs
 from tests.houses import fwd2bot, lay_out, night, write_settings
 from tests.infra.anchored import files, grow
+from tests.servers import prefect
 from tests.servers.intruder import as_intruder
 from tests.servers.prefect import ask
 from tests.tasks.steps import rows
@@ -160,28 +158,8 @@ def test_a_changed_log_is_not_signed(anchored: Installation, tmp_path: Path) -> 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    home = tmp_path_factory.mktemp("prefect")
-    with pytest.MonkeyPatch.context() as patched:
-        for name, value in engine._DEFAULTS.items():
-            patched.setenv(name, value)
-        patched.setenv("PREFECT_HOME", str(home))
-        engine.prepare_environment(Settings(archive={"ledger": f"sqlite:///{home}/ledger.sqlite"}))
-        with prefect_server(every_service=False) as url:
-            yield url
-
-
-def audited(config: Path) -> tuple[str, str]:
-    """How the flow ended: the state's name and message."""
-    program = (
-        "import sys, json; from flows.prefect_audit import audit; "
-        "state = audit(config=sys.argv[1], return_state=True); print(json.dumps([state.name, state.message]))"
-    )
-    ended = subprocess.run(
-        [sys.executable, "-c", program, config], capture_output=True, text=True, timeout=120
-    )
-    assert ended.returncode == 0, ended.stderr
-    name, message = json.loads(ended.stdout.splitlines()[-1])
-    return name, message
+    with prefect.private(tmp_path_factory.mktemp("prefect"), every_service=False) as url:
+        yield url
 
 
 @pytest.mark.prefect
@@ -192,21 +170,21 @@ def test_the_flow_verifies_signs_and_says_what_is_wrong(
     config = tmp_path / "fwd2bot.toml"
     night(anchored)
     grow(anchored)
-    name, message = audited(config)
+    name, message = prefect.ended("flows.prefect_audit", "audit", config)
     assert (name, "verified, and all of them signed" in message) == ("Completed", True), message
     lists = rows(anchored, audit_states)
     assert len(lists) == 1
     held = files(tmp_path / "vault")
     (tmp_path / "far").rename(tmp_path / "elsewhere")
     grow(anchored)
-    name, message = audited(config)
+    name, message = prefect.ended("flows.prefect_audit", "audit", config)
     assert (name, "far: There is no folder" in message) == ("Failed", True), message
     assert rows(anchored, audit_states) == lists  # nothing new to list
     assert len(files(tmp_path / "vault")) > len(held)
     (tmp_path / "elsewhere").rename(tmp_path / "far")
     held = files(tmp_path / "vault")
     change_an_event(anchored, 2)
-    name, message = audited(config)
+    name, message = prefect.ended("flows.prefect_audit", "audit", config)
     assert (name, message.startswith("MODIFIED at event 2")) == ("Failed", True), message
     assert "nothing was signed" in message
     assert files(tmp_path / "vault") == held

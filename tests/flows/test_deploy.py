@@ -21,11 +21,8 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from flows import engine
-from flows.prefect_server import server as prefect_server
 from infra import leases
 from infra.installation import Installation
-from infra.settings import Settings
 from infra.tables import summaries
 from tasks.runs import begin
 from tests.houses import COLLECTION, fwd2bot, write_settings
@@ -42,19 +39,8 @@ Photos = Callable[..., list[Path]]
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The API of a server with a password, as an operator would have started it."""
-    home = tmp_path_factory.mktemp("prefect")
-    with pytest.MonkeyPatch.context() as patched:
-        for name in [*os.environ]:
-            if name.startswith("PREFECT_"):
-                patched.delenv(name)
-        for name, value in engine._DEFAULTS.items():
-            patched.setenv(name, value)
-        patched.setenv("PREFECT_HOME", str(home))
-        patched.setenv("PREFECT_SERVER_API_AUTH_STRING", AUTH)
-        patched.setenv("PREFECT_API_AUTH_STRING", AUTH)
-        engine.prepare_environment(Settings(archive={"ledger": f"sqlite:///{home}/ledger.sqlite"}))
-        with prefect_server(every_service=True) as url:
-            yield url
+    with prefect.private(tmp_path_factory.mktemp("prefect"), every_service=True, auth=AUTH) as url:
+        yield url
 
 
 ask = partial(prefect.ask, auth=AUTH)

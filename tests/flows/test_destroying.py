@@ -11,15 +11,13 @@ import pytest
 
 from flows.cli import main
 from fwd2bot_core.errors import ExitCode
-from tests.tasks.disposals import World, make_world
+from tests.tasks.disposals import World, open_world
 
 
 @pytest.fixture
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    made = make_world(tmp_path / "w", f"sqlite:///{tmp_path}/w/ledger.sqlite", monkeypatch)
-    made.may_go = set(made.numbers)
-    yield made
-    made.house.ledger.close()
+    with open_world(tmp_path / "w", monkeypatch) as made:
+        yield made
 
 
 def fwd2bot(world: World, *words: str) -> int:

@@ -18,13 +18,11 @@ from typing import Any
 import psutil
 import pytest
 
-from flows import engine
-from flows.prefect_server import server as prefect_server
 from infra.installation import Installation
-from infra.settings import Settings
 from infra.tables import runs
 from tasks.runs import begin
 from tests.houses import COLLECTION, command, compressed_once, fwd2bot
+from tests.servers import prefect
 from tests.servers.prefect import ask, until
 from tests.tasks.steps import rows
 
@@ -37,18 +35,8 @@ Photos = Callable[..., list[Path]]
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The API of a private server with a fresh database; nothing is sent anywhere."""
-    home = tmp_path_factory.mktemp("prefect")
-    with pytest.MonkeyPatch.context() as patched:
-        for name in [*os.environ]:
-            if name.startswith("PREFECT_"):
-                patched.delenv(name)
-        patched.setenv("PREFECT_HOME", str(home))
-        settings = Settings(archive={"ledger": f"sqlite:///{home}/ledger.sqlite"})
-        for name, value in engine._DEFAULTS.items():
-            patched.setenv(name, value)
-        engine.prepare_environment(settings)
-        with prefect_server(every_service=True) as url:
-            yield url
+    with prefect.private(tmp_path_factory.mktemp("prefect"), every_service=True) as url:
+        yield url
 
 
 def last_run(server: str) -> Any:

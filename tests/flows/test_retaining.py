@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from flows import engine
 from flows.cli import main
-from flows.prefect_server import server as prefect_server
 from infra.installation import Installation
-from infra.settings import Settings
 from infra.tables import audit_events
 from tests.flows.retentions import make_site
 from tests.houses import fwd2bot, night, tiny_jpeg, write_settings
+from tests.servers import prefect
 from tests.servers.prefect import ask
 from tests.tasks.disposals import World
 from tests.tasks.steps import everything, rows
@@ -91,28 +87,8 @@ def test_restore_says_what_came_back(
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    home = tmp_path_factory.mktemp("prefect")
-    with pytest.MonkeyPatch.context() as patched:
-        for name, value in engine._DEFAULTS.items():
-            patched.setenv(name, value)
-        patched.setenv("PREFECT_HOME", str(home))
-        engine.prepare_environment(Settings(archive={"ledger": f"sqlite:///{home}/ledger.sqlite"}))
-        with prefect_server(every_service=False) as url:
-            yield url
-
-
-def ran(config: Path) -> tuple[str, str]:
-    """How the flow ended: the state's name and message."""
-    program = (
-        "import sys, json; from flows.prefect_retention import retention; "
-        "state = retention(config=sys.argv[1], return_state=True); print(json.dumps([state.name, state.message]))"
-    )
-    ended = subprocess.run(
-        [sys.executable, "-c", program, config], capture_output=True, text=True, timeout=120
-    )
-    assert ended.returncode == 0, ended.stderr
-    name, message = json.loads(ended.stdout.splitlines()[-1])
-    return name, message
+    with prefect.private(tmp_path_factory.mktemp("prefect"), every_service=False) as url:
+        yield url
 
 
 @pytest.mark.prefect
@@ -124,10 +100,10 @@ def test_the_flow_shows_and_fails_when_an_original_is_gone(
     opened = house()
     night(opened)
     before = everything(opened)
-    name, message = ran(tmp_path / "fwd2bot.toml")
+    name, message = prefect.ended("flows.prefect_retention", "retention", tmp_path / "fwd2bot.toml")
     assert (name, message.startswith("0 originals would be destroyed")) == ("Completed", True), message
     made[0].unlink()
-    name, message = ran(tmp_path / "fwd2bot.toml")
+    name, message = prefect.ended("flows.prefect_retention", "retention", tmp_path / "fwd2bot.toml")
     assert (name, "line-1: 1 originals missing" in message) == ("Failed", True), message
     assert everything(opened) == before
     assert {one["key"] for one in ask(f"{server}/artifacts/filter", {})} >= {"retention"}

@@ -10,7 +10,8 @@ import hashlib
 import itertools
 import json
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -298,6 +299,15 @@ def make_world(
     stormy.before = world.look
     _furnish(world)
     return world
+
+
+@contextmanager
+def open_world(root: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    """A world on SQLite, in which every original may go."""
+    made = make_world(root, f"sqlite:///{root}/ledger.sqlite", monkeypatch)
+    made.may_go = set(made.numbers)
+    yield made
+    made.house.ledger.close()
 
 
 def _policy(house: Installation, **parts: Any) -> dict[str, Any]:

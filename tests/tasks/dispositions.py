@@ -29,7 +29,8 @@ from infra.tables import (
     probe_sets,
     summaries,
 )
-from tasks import people, policies, policy_approvals
+from tasks import disposition, people, policies, policy_approvals
+from tasks.disposition import Made
 from tests.core.retention.policies import COMPRESSOR, PROBES, TEXT
 from tests.houses import COLLECTION, night, tiny_jpeg
 from tests.tasks.signers import Signer
@@ -93,6 +94,12 @@ def furnished(house: Callable[..., Installation], photos: int, ledger: str | Non
         site.signers[name] = Signer()
         people.register(opened.ledger, name, site.signers[name].public, roles)
     return site
+
+
+def listed(site: Site, by: str = "Oda") -> Made:
+    """The one list that the policy in force gives."""
+    (made,) = disposition.make(site.house, POLICY, by)
+    return made
 
 
 def _let_go(connection: sa.Connection) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import sqlalchemy as sa
 
 import infra.installation
 import infra.worker
+from fwd2bot_core.audit import state_list
 from fwd2bot_core.audit.canonical import parse
 from fwd2bot_core.compressor.fake import FakeCompressor
 from fwd2bot_core.work import Batch, Receipt, Unit
@@ -17,12 +19,12 @@ from infra.executor import Died, Finished, Outcome
 from infra.installation import Installation
 from infra.tables import audit_events, leases, metadata
 from infra.worker import compress_batch
-from tasks import runs
+from tasks import runs, state_proofs
 from tasks.commit import commit
 from tasks.discover import discover
 from tasks.plan import Plan, planned_batches, write_plan
 from tasks.runs import Run
-from tests.houses import COLLECTION
+from tests.houses import COLLECTION, night
 
 
 def begin(house: Installation, kind: str = "night") -> Run:
@@ -52,6 +54,23 @@ def committed(house: Installation, run: Run, batches: Iterable[Batch]) -> list[R
         receipts.append(compressed(house, batch))
         commit(house.ledger, house.archive, run, batch, receipts[-1])
     return receipts
+
+
+def night_of_ten(
+    house: Callable[..., Installation], photos: Callable[..., list[Path]], ledger_url: str
+) -> Installation:
+    """A night of ten photos, the fourth one broken, and a retry: eleven facts."""
+    photos(10)[3].write_bytes(b"broken")
+    made = house(archive={"ledger": ledger_url})
+    night(made)
+    night(made, "retry")
+    return made
+
+
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lists of states are cut after four lines."""
+    for module in (state_list, state_proofs):
+        monkeypatch.setattr(module, "PART", 4)
 
 
 def rows(house: Installation, query: sa.Select[Any] | sa.Table) -> list[Any]:

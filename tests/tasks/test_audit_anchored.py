@@ -17,7 +17,6 @@ from tasks.audit_anchored import Run, differing
 from tasks.audit_verify import verify_log
 from tests.tasks.audit_logs import (
     altered,
-    anchored,
     bodies,
     execute,
     named,
@@ -27,18 +26,6 @@ from tests.tasks.audit_logs import (
 
 M, U, N = Verdict.MODIFIED, Verdict.UNREADABLE, Verdict.NOT_YET_ANCHORED
 Build = Callable[..., Installation]
-
-
-@pytest.fixture
-def log(house: Build, tmp_path: Path) -> Installation:
-    """On SQLite."""
-    return anchored(house, tmp_path)
-
-
-@pytest.fixture
-def log_on_each(house: Build, ledger_url: str, tmp_path: Path) -> Installation:
-    """On both databases."""
-    return anchored(house, tmp_path, archive={"ledger": ledger_url})
 
 
 def test_damaged_tiles_are_unreadable_and_the_window_is_named_instead(

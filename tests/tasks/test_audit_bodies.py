@@ -16,7 +16,6 @@ from infra.installation import Installation
 from infra.tables import audit_events, audit_head, audit_nodes
 from tasks.audit_verify import verify_log
 from tests.tasks.audit_logs import (
-    anchored,
     at,
     bodies,
     event,
@@ -30,18 +29,6 @@ from tests.tasks.audit_logs import (
 
 M, U, N = Verdict.MODIFIED, Verdict.UNREADABLE, Verdict.NOT_YET_ANCHORED
 Build = Callable[..., Installation]
-
-
-@pytest.fixture
-def log(house: Build, tmp_path: Path) -> Installation:
-    """On SQLite."""
-    return anchored(house, tmp_path)
-
-
-@pytest.fixture
-def log_on_each(house: Build, ledger_url: str, tmp_path: Path) -> Installation:
-    """On both databases."""
-    return anchored(house, tmp_path, archive={"ledger": ledger_url})
 
 
 def test_a_changed_leaf_node_or_head_is_found(log_on_each: Installation) -> None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
-import pytest
 import sqlalchemy as sa
 
 from fwd2bot_core.audit import checkpoints
@@ -22,7 +20,6 @@ from tasks.audit_verify import verify_log
 from tasks.rotate_key import rotate_key
 from tests.houses import COLLECTION
 from tests.tasks.audit_logs import (
-    anchored,
     at,
     bodies,
     execute,
@@ -36,18 +33,6 @@ from tests.tasks.audit_logs import (
 
 M, U, N = Verdict.MODIFIED, Verdict.UNREADABLE, Verdict.NOT_YET_ANCHORED
 Build = Callable[..., Installation]
-
-
-@pytest.fixture
-def log(house: Build, tmp_path: Path) -> Installation:
-    """On SQLite."""
-    return anchored(house, tmp_path)
-
-
-@pytest.fixture
-def log_on_each(house: Build, ledger_url: str, tmp_path: Path) -> Installation:
-    """On both databases."""
-    return anchored(house, tmp_path, archive={"ledger": ledger_url})
 
 
 def test_a_key_signs_only_in_its_own_time(log: Installation) -> None:

@@ -15,7 +15,6 @@ from infra.installation import Installation
 from tasks.audit_verify import last_checkpoint, verify_log
 from tests.tasks.audit_logs import (
     altered,
-    anchored,
     at,
     bodies,
     execute,
@@ -29,18 +28,6 @@ from tests.tasks.audit_logs import (
 
 M, U, N = Verdict.MODIFIED, Verdict.UNREADABLE, Verdict.NOT_YET_ANCHORED
 Build = Callable[..., Installation]
-
-
-@pytest.fixture
-def log(house: Build, tmp_path: Path) -> Installation:
-    """On SQLite."""
-    return anchored(house, tmp_path)
-
-
-@pytest.fixture
-def log_on_each(house: Build, ledger_url: str, tmp_path: Path) -> Installation:
-    """On both databases."""
-    return anchored(house, tmp_path, archive={"ledger": ledger_url})
 
 
 def test_a_log_as_it_was_written_is_valid(log_on_each: Installation) -> None:

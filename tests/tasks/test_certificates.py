@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from fwd2bot_core.audit.tlog_proof import parse
@@ -14,16 +11,8 @@ from infra.retention_tables import certificates
 from infra.tables import object_versions
 from tasks.certificates import certificates_of
 from tests.houses import tiny_jpeg
-from tests.tasks.disposals import World, make_world
+from tests.tasks.disposals import World
 from tests.tasks.steps import rows
-
-
-@pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    made = make_world(tmp_path / "w", f"sqlite:///{tmp_path}/w/ledger.sqlite", monkeypatch)
-    made.may_go = set(made.numbers)
-    yield made
-    made.house.ledger.close()
 
 
 def test_a_certificate_proves_both_events(world: World) -> None:

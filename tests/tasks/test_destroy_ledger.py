@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
-
 from fwd2bot_core.audit.events import Actor
 from fwd2bot_core.retention.disposition import ItemState, may_follow
 from infra import audit_log
@@ -14,16 +9,8 @@ from infra.retention_tables import disposition_items
 from tasks import destroy_ledger
 from tasks.destroy_checks import Kept
 from tasks.destroy_order import items, read_order
-from tests.tasks.disposals import World, make_world
+from tests.tasks.disposals import World
 from tests.tasks.steps import events
-
-
-@pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    made = make_world(tmp_path / "w", f"sqlite:///{tmp_path}/w/ledger.sqlite", monkeypatch)
-    made.may_go = set(made.numbers)
-    yield made
-    made.house.ledger.close()
 
 
 def test_an_item_leaves_only_the_way_that_leads_there(world: World) -> None:

@@ -2,26 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
-
-import pytest
 
 from fwd2bot_core.retention.disposition import ItemState
 from infra import audit_log
 from infra.tables import audit_anchors
 from tasks.destroy_order import anchored, approvals_of, blast, elsewhere, items, read_order, times
-from tests.tasks.disposals import World, make_world
+from tests.tasks.disposals import World
 from tests.tasks.steps import rows
-
-
-@pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    made = make_world(tmp_path / "w", f"sqlite:///{tmp_path}/w/ledger.sqlite", monkeypatch)
-    made.may_go = set(made.numbers)
-    yield made
-    made.house.ledger.close()
 
 
 def test_a_list_is_read_with_its_items_and_where_their_tokens_lie(world: World) -> None:

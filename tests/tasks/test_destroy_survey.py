@@ -2,24 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from fwd2bot_core.errors import UsageError
 from infra.checkpoints import sign_checkpoint
 from infra.retention_tables import disposition_items
 from tasks.destroy import execute
-from tests.tasks.disposals import World, make_world
-
-
-@pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    made = make_world(tmp_path / "w", f"sqlite:///{tmp_path}/w/ledger.sqlite", monkeypatch)
-    made.may_go = set(made.numbers)
-    yield made
-    made.house.ledger.close()
+from tests.tasks.disposals import World
 
 
 def test_a_dry_run_says_why_something_stays(world: World) -> None:

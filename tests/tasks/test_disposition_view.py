@@ -8,9 +8,8 @@ import pytest
 
 from fwd2bot_core.errors import IntegrityError, UsageError
 from infra.installation import Installation
-from tasks import disposition, disposition_view, holds, review
-from tasks.disposition import Made
-from tests.tasks.dispositions import POLICY, Site, furnished, put_in_force, serious
+from tasks import disposition_view, holds, review
+from tests.tasks.dispositions import Site, furnished, listed, put_in_force, serious
 
 
 @pytest.fixture(autouse=True)
@@ -23,11 +22,6 @@ def both(house: Callable[..., Installation], ledger_url: str) -> Site:
     """On each database."""
     made = furnished(house, 4, ledger_url)
     put_in_force(made)
-    return made
-
-
-def listed(site: Site) -> Made:
-    (made,) = disposition.make(site.house, POLICY, "Oda")
     return made
 
 

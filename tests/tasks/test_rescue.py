@@ -11,10 +11,8 @@ from fwd2bot_core.errors import AccessDenied, UsageError
 from fwd2bot_core.retention.disposition import ItemState
 from infra.installation import Installation
 from infra.retention_tables import disposition_items
-from tasks import disposition
-from tasks.disposition import Made
 from tasks.rescue import rescue
-from tests.tasks.dispositions import POLICY, Site, furnished, put_in_force, serious
+from tests.tasks.dispositions import Site, furnished, listed, put_in_force, serious
 from tests.tasks.steps import events, rows
 
 
@@ -28,11 +26,6 @@ def both(house: Callable[..., Installation], ledger_url: str) -> Site:
     """On each database."""
     made = furnished(house, 4, ledger_url)
     put_in_force(made)
-    return made
-
-
-def listed(site: Site) -> Made:
-    (made,) = disposition.make(site.house, POLICY, "Oda")
     return made
 
 

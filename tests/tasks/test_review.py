@@ -17,7 +17,7 @@ from infra.installation import Installation
 from infra.retention_tables import approvals, disposition_items, disposition_lists
 from tasks import disposition, disposition_view, people, policies, review
 from tasks.disposition import Made
-from tests.tasks.dispositions import POLICY, Site, clock, furnished, put_in_force, serious
+from tests.tasks.dispositions import POLICY, Site, clock, furnished, listed, put_in_force, serious
 from tests.tasks.steps import events, rows
 
 GRACE = timedelta(days=30)
@@ -40,11 +40,6 @@ def both(house: Callable[..., Installation], ledger_url: str) -> Site:
     """The same on each database."""
     made = furnished(house, 4, ledger_url)
     put_in_force(made)
-    return made
-
-
-def listed(site: Site, by: str = "Oda") -> Made:
-    (made,) = disposition.make(site.house, POLICY, by)
     return made
 
 

@@ -2,25 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
-
 from fwd2bot_core.retention.facts import LabelResult
 from infra.tables import label_checks
 from tasks.standing import standing
 from tests.houses import COLLECTION
-from tests.tasks.disposals import World, make_world
+from tests.tasks.disposals import World
 from tests.tasks.steps import rows
-
-
-@pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    made = make_world(tmp_path / "w", f"sqlite:///{tmp_path}/w/ledger.sqlite", monkeypatch)
-    made.may_go = set(made.numbers)
-    yield made
-    made.house.ledger.close()
 
 
 def test_the_last_check_of_each_codec_counts(world: World) -> None:

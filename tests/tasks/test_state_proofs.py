@@ -15,30 +15,23 @@ from fwd2bot_core.errors import IntegrityError, NotAbsent, NotInArchive, ObjectM
 from infra import audit_log
 from infra.installation import Installation
 from infra.tables import audit_segments, audit_states, object_versions
-from tasks import state_proofs
 from tasks.states import prove_absent, prove_whole, take_state
 from tests.houses import COLLECTION, night
-from tests.tasks.steps import rows
+from tests.tasks.steps import night_of_ten, rows, small_parts
 
 BROKEN = "0003.jpg"
 
 
 @pytest.fixture(autouse=True)
 def _small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (state_list, state_proofs):
-        monkeypatch.setattr(module, "PART", 4)
+    small_parts(monkeypatch)
 
 
 @pytest.fixture
 def installation(
     house: Callable[..., Installation], photos: Callable[..., list[Path]], ledger_url: str
 ) -> Installation:
-    """A night of ten photos, one of them broken, and a retry: eleven facts; then another photo that nobody saw."""
-    photos(10)[3].write_bytes(b"broken")
-    made = house(archive={"ledger": ledger_url})
-    night(made)
-    night(made, "retry")
-    return made
+    return night_of_ten(house, photos, ledger_url)
 
 
 def number_of(house: Installation, key: str) -> int:

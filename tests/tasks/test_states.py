@@ -13,31 +13,34 @@ from fwd2bot_core.audit.states import State, secret_hash
 from fwd2bot_core.errors import LeaseLost
 from infra.installation import Installation
 from infra.tables import audit_states, object_versions
-from tasks import runs, state_proofs
+from tasks import runs
 from tasks.states import Taken, prove_whole, take_state
 from tasks.sweep import orphans, sweep
-from tests.houses import COLLECTION, night
-from tests.tasks.steps import compressed, events, everything, lose_the_lease, planned, rows
+from tests.houses import COLLECTION
+from tests.tasks.steps import (
+    compressed,
+    events,
+    everything,
+    lose_the_lease,
+    night_of_ten,
+    planned,
+    rows,
+    small_parts,
+)
 
 BROKEN = "0003.jpg"
 
 
 @pytest.fixture(autouse=True)
 def _small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (state_list, state_proofs):
-        monkeypatch.setattr(module, "PART", 4)
+    small_parts(monkeypatch)
 
 
 @pytest.fixture
 def installation(
     house: Callable[..., Installation], photos: Callable[..., list[Path]], ledger_url: str
 ) -> Installation:
-    """A night of ten photos, one of them broken, and a retry: eleven facts; then another photo that nobody saw."""
-    photos(10)[3].write_bytes(b"broken")
-    made = house(archive={"ledger": ledger_url})
-    night(made)
-    night(made, "retry")
-    return made
+    return night_of_ten(house, photos, ledger_url)
 
 
 def test_the_event_says_what_the_list_holds(installation: Installation) -> None:
