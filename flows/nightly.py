@@ -28,6 +28,7 @@ from tasks.publish import publish
 from tasks.runs import Run
 from tasks.summary import NightSummary, count
 from tasks.sweep import Sweep, sweep
+from tasks.window import closed, taking
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -111,12 +112,16 @@ def run_night(
 
 
 def compress_plan(house: Installation, run: Run, screen: Screen) -> float:
-    """Run the planned batches on the executor that the settings name; seconds with the workers up."""
+    """Run the planned batches on the executor that the settings name, within the night's hours; seconds with the
+    workers up."""
+    may_take = taking(house.settings.night.window, house.settings.night.zone)
+    if not may_take():
+        return 0.0
     screen.starting("workers")
     with make_executor(house.settings.execution, house.worker_config(run.collection)) as executor:
         screen.starting("compression")
         begun = time.monotonic()
-        compress(house.ledger, house.archive, run, executor, progress=screen.advanced)
+        compress(house.ledger, house.archive, run, executor, progress=screen.advanced, taking=may_take)
         return time.monotonic() - begun
 
 
@@ -125,6 +130,7 @@ def _summarise(
 ) -> NightSummary:
     _, source = house.settings.collection(run.collection)
     counted: dict[str, Any] = count(house.ledger, run.id, source.fidelity.threshold)
+    night = house.settings.night
     return NightSummary(
         run_id=run.id,
         collection=run.collection,
@@ -137,6 +143,7 @@ def _summarise(
         resumed_batches=plan.resumed,
         orphans_swept=swept.swept,
         orphans_kept=swept.kept,
+        closed=closed(night.window, night.zone) if counted["left"] else None,
         compress_seconds=round(took, 3),
         wall_seconds=round(wall, 3),
         **counted,

@@ -18,6 +18,9 @@ from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
 
+from fwd2bot_core.errors import UsageError
+from fwd2bot_core.window import Window
+
 SHIPPED_BUNDLES = ("nano", "fake")
 EXECUTORS = ("inline", "local", "local-cuda", "slurm")
 _SIZE = re.compile(r"(\d+\.?\d*|\.\d+)(e[+-]?\d+)? *([kmgtp]i?b?|b)?", re.IGNORECASE)  # as dask reads it
@@ -100,6 +103,13 @@ def _cron(value: str) -> str:
     return value
 
 
+def _hours(value: str) -> str:
+    try:
+        return str(Window.parse(value))
+    except UsageError as error:
+        raise ValueError(str(error)) from None
+
+
 def _memory(value: str) -> str:
     if value != "auto" and not _SIZE.fullmatch(value.strip()):
         raise ValueError(f"{value!r} is no amount of memory; write 'auto', or such as 8GiB")
@@ -161,6 +171,7 @@ LedgerUrl = Annotated[str, AfterValidator(_locate_ledger)]
 Bundle = Annotated[str, AfterValidator(_locate_bundle)]
 Zone = Annotated[str, AfterValidator(_known_zone)]
 Cron = Annotated[str, AfterValidator(_cron)]
+Hours = Annotated[str, AfterValidator(_hours)]
 Memory = Annotated[str, AfterValidator(_memory)]
 Executor = Annotated[str, AfterValidator(_executor)]
 Folder = Annotated[str, AfterValidator(lambda value: str(_below_base(value)))]

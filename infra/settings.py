@@ -39,6 +39,7 @@ from infra.setting_types import (
     Cron,
     Executor,
     Folder,
+    Hours,
     LedgerUrl,
     Location,
     Memory,
@@ -148,6 +149,9 @@ class NightSettings(Section):
     smallest_batch: int = Field(64, ge=1, description="do not split below this to feed more workers")
     cron: Cron = Field("0 1 * * *", description="when `fwd2bot serve` starts a night")
     zone: Zone = Field("UTC", description="IANA time zone of the cron line and of the night's date")
+    window: Hours | None = Field(
+        None, description="hours in which batches are begun, such as 22:00-06:00, in night.zone"
+    )
     lease_seconds: float = Field(60.0, gt=0, description="a run silent for so long has lost its lease")
     engine: Literal["prefect", "direct"] = Field("prefect", description="with Prefect's records, or without")
     orphan_hours: float = Field(24.0, ge=0, description="uncommitted objects are swept when older")

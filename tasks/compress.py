@@ -7,6 +7,7 @@ alone and is quarantined; its neighbours are compressed. Knows nothing about how
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import takewhile
 
 from fwd2bot_core.errors import ClusterError, IntegrityError, StoreError
 from fwd2bot_core.work import Batch
@@ -28,8 +29,10 @@ def compress(
     executor: Executor,
     *,
     progress: Callable[[int], None] = lambda _: None,
+    taking: Callable[[], bool] = lambda: True,
 ) -> None:
-    """Run every planned batch and commit it. ``progress`` is told how many images are done with.
+    """Run every planned batch and commit it. ``progress`` is told how many images are done with; ``taking`` is asked
+    before another batch begins: once it says no, those under way are finished and the rest stays planned.
 
     Everything about single batches and images becomes a row. Raises ``LeaseLost``; and when nothing works any more,
     ``ClusterError`` or what the batches raised, and leaves the rest planned for the next night.
@@ -67,12 +70,13 @@ def compress(
                     isolate(half)
 
     try:
-        for outcome in executor.run(planned_batches(ledger, run)):
+        for outcome in executor.run(takewhile(lambda _: taking(), planned_batches(ledger, run))):
             settle(outcome)
-        again, broken = broken, []
-        for outcome in executor.run(item.batch for item in again):  # a store that stumbled may be up again
-            settle(outcome)
-        for batch in suspects:
+        if taking():
+            again, broken = broken, []
+            for outcome in executor.run(item.batch for item in again):  # a stumbling store may be up again
+                settle(outcome)
+        for batch in takewhile(lambda _: taking(), suspects):
             isolate(batch)
     finally:
         for item in broken:

@@ -92,6 +92,7 @@ class NightSummary:
     open_failures: int = 0  # images of this collection that this or an earlier run could not compress
     fidelity: Scores | None = None  # None: no image of this run was judged
     unjudged: int = 0  # images that were chosen to be judged, and could not be
+    closed: str | None = None  # why images are left although nothing is wrong: the window's hours are over
     audit: Anchored | None = None  # known once the run is over; never in the ledger's record of the run
 
     @property
@@ -99,7 +100,8 @@ class NightSummary:
         """Completed only if nothing failed and nothing is left."""
         if not self.failed and not self.left:
             return RunState.COMPLETED
-        return RunState.PARTLY_FAILED if self.compressed or self.failed else RunState.FAILED
+        partly = self.compressed or self.failed or self.closed
+        return RunState.PARTLY_FAILED if partly else RunState.FAILED
 
     @property
     def exit_code(self) -> ExitCode:
@@ -138,7 +140,8 @@ class NightSummary:
         if self.failed:
             parts.append(f"{self.failed:,} failed ({', '.join(f'{k} {v}' for k, v in self.reasons.items())})")
         if self.left:
-            parts.append(f"{self.left:,} left for the next night")
+            why = f" ({self.closed})" if self.closed else ""
+            parts.append(f"{self.left:,} left for the next night{why}")
         if self.fidelity is not None and self.fidelity.below:
             low = self.fidelity
             parts.append(f"{low.below:,} of {low.judged:,} judged below fidelity {low.threshold:g}")
