@@ -32,6 +32,7 @@ from fwd2bot_core.tokens.codec_name import CodecName
 from infra.audit_settings import AnchorSettings as AnchorSettings
 from infra.audit_settings import AuditSettings
 from infra.objects import S3Options
+from infra.service_settings import ServiceSettings
 from infra.setting_types import (
     Block,
     Bundle,
@@ -197,6 +198,7 @@ class Settings(BaseSettings):
     audit: AuditSettings = Field(default_factory=lambda: AuditSettings())
     retention: RetentionSettings = RetentionSettings()
     prefect: PrefectSettings = PrefectSettings()
+    service: ServiceSettings = ServiceSettings()
 
     @model_validator(mode="after")
     def _memory_stays_in_one_process(self) -> Self:

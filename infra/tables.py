@@ -13,6 +13,7 @@
     audit_states                                             nightly lists of every object version and its facts
     installation                                             which archive belongs to this ledger
     retention_tables                                         policies, holds, people, disposition lists, certificates
+    service_tables                                           tokens that people sign in with, sessions, alerts
 
 ``UNIQUE(object_version, compressor)`` in ``work`` and ``summaries`` picks the winner when two runs meet.
 Knows nothing about queries; those stand beside the steps that need them.
@@ -25,6 +26,7 @@ from enum import StrEnum
 import sqlalchemy as sa
 
 import infra.retention_tables  # noqa: F401  (its tables belong to the same ledger)
+import infra.service_tables  # noqa: F401
 from fwd2bot_core.work import STAGES
 from infra.table_types import ID as _ID
 from infra.table_types import UtcDateTime, metadata

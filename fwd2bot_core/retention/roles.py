@@ -34,6 +34,8 @@ class Act(StrEnum):
     RELEASE_HOLD = "hold.release"
     SEE_CONFIDENTIAL = "hold.see-confidential"
     RESTORE = "original.restore"
+    SIGN_IN = "console.sign-in"
+    SEE_ORIGINAL = "original.see"
 
 
 _ALLOWED: dict[Act, frozenset[Role]] = {
@@ -49,6 +51,8 @@ _ALLOWED: dict[Act, frozenset[Role]] = {
     Act.RELEASE_HOLD: frozenset({Role.COMPLIANCE}),
     Act.SEE_CONFIDENTIAL: frozenset({Role.COMPLIANCE}),
     Act.RESTORE: frozenset({Role.COMPLIANCE, Role.DATA_TEAM}),
+    Act.SIGN_IN: frozenset(Role),
+    Act.SEE_ORIGINAL: frozenset({Role.COMPLIANCE, Role.DATA_TEAM, Role.APPROVER, Role.AUDITOR}),
 }
 
 
