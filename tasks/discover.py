@@ -16,7 +16,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from fwd2bot_core.errors import StoreUnreachable
-from infra import audit_log, leases
+from infra import audit_log
 from infra.crashpoints import reach
 from infra.database import Ledger
 from infra.objects import ObjectInfo, ObjectStore
@@ -24,6 +24,7 @@ from infra.tables import UtcDateTime, object_versions
 from tasks.runs import Run, changing
 
 CHUNK = 5_000
+KEYS = 1_000  # in one question
 
 _staging = sa.MetaData()
 listing = sa.Table(
@@ -116,8 +117,7 @@ def _take_in(
         _stage(connection, chunk)
         news = _compare(connection, collection_id)
     if run is not None and news:
-        with ledger.write() as connection:
-            leases.check(connection, run.lease)  # a stale listing must not undo what a newer run saw
+        with changing(ledger, run) as connection:  # a stale listing must not undo what a newer run saw
             _write_down(connection, run.collection_id, news)
     return Discovery(
         listed=len(chunk),
@@ -168,19 +168,37 @@ def _compare(connection: sa.Connection, collection_id: int | None) -> _News:
 
 def _write_down(connection: sa.Connection, collection_id: int, news: _News) -> None:
     at = audit_log.now()
-    if news.new:
-        connection.execute(
-            object_versions.insert(),
-            [
-                row | {"collection_id": collection_id, "salt": secrets.token_bytes(16), "first_seen_at": at}
-                for row in news.new
-            ],
-        )
+    if fresh := _not_yet_known(connection, collection_id, news.new):
+        register(connection, collection_id, fresh)
     for ids, value in ((news.replaced, at), (news.returned, None)):
         if ids:
             connection.execute(
                 object_versions.update().where(object_versions.c.id.in_(ids)).values(superseded_at=value)
             )
+
+
+def _not_yet_known(
+    connection: sa.Connection, collection_id: int, rows: list[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """Without those that a backfill wrote down since they were compared."""
+    known = object_versions.c
+    held = set[tuple[str, str]]()
+    for first in range(0, len(rows), KEYS):
+        keys = [row["key"] for row in rows[first : first + KEYS]]
+        mine = sa.select(known.key, known.identity).where(
+            known.collection_id == collection_id, known.key.in_(keys)
+        )
+        held |= {(row.key, row.identity) for row in connection.execute(mine)}
+    return [row for row in rows if (row["key"], row["identity"]) not in held]
+
+
+def register(connection: sa.Connection, collection_id: int, rows: list[dict[str, Any]]) -> None:
+    """Write down versions (key, identity, size, modified) that the ledger lacks, each with a salt of its own, within a
+    transaction that holds the log's head."""
+    own = {"collection_id": collection_id, "first_seen_at": audit_log.now()}
+    connection.execute(
+        object_versions.insert(), [row | own | {"salt": secrets.token_bytes(16)} for row in rows]
+    )
 
 
 def _had_images(ledger: Ledger, collection_id: int | None) -> bool:

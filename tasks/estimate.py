@@ -19,7 +19,7 @@ from fwd2bot_core.tokens.codec_name import CodecName
 from infra.installation import Installation
 from infra.tables import BatchState, batches, collections, compressors, runs, shards
 from tasks.discover import Discovery, discover
-from tasks.plan import batch_size, due, failed
+from tasks.plan import batch_size, due, failed, of_nights
 
 ROW_OVERHEAD = 160  # bytes a row beside tokens and pooled vector, before any shard was measured
 
@@ -181,6 +181,7 @@ def _left_behind(
             batches.c.collection_id == collection_id,
             batches.c.compressor_id == compressor_id,
             batches.c.state == BatchState.PLANNED,
+            of_nights(),
         )
     ).one()
     return int(row[0]), int(row[1]), int(row[2])

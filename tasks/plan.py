@@ -6,22 +6,26 @@ A crash resumes the same plan, and no other run takes what is claimed. Knows not
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
 
 from fwd2bot_core.errors import RejectReason
 from fwd2bot_core.work import Batch, Unit, batch_id_of
-from infra import audit_log, leases
+from infra import audit_log
 from infra.crashpoints import reach
 from infra.database import Ledger
+from infra.outage import once_back
 from infra.settings import Settings
-from infra.tables import BatchState, WorkState, batches, object_versions, work
+from infra.tables import BatchState, WorkState, batches, object_versions, runs, work
 from tasks.facts import unit_of
 from tasks.runs import Run, changing
 
 SHARES_A_WORKER = 3  # batches for each worker, so that none idles long at the end of the night
+BACKFILL = "backfill"  # the kind of runs whose plan is not a night's
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +59,7 @@ def due(collection_id: int, compressor_id: int | None) -> sa.Select[Any]:
         .where(
             object_versions.c.collection_id == collection_id,
             object_versions.c.superseded_at.is_(None),
+            object_versions.c.destroyed_seq.is_(None),  # there is nothing left to compress
             sa.or_(work.c.object_version_id.is_(None), again),
         )
     )
@@ -68,10 +73,16 @@ def failed(collection_id: int, compressor_id: int) -> sa.Select[Any]:
         .where(
             object_versions.c.collection_id == collection_id,
             object_versions.c.superseded_at.is_(None),
+            object_versions.c.destroyed_seq.is_(None),
             work.c.compressor_id == compressor_id,
             work.c.state == WorkState.FAILED,
         )
     )
+
+
+def of_nights() -> sa.ColumnElement[bool]:
+    """Batches that nights and retries planned; those of a backfill wait for it, however long it stands still."""
+    return batches.c.run_id.not_in(sa.select(runs.c.id).where(runs.c.kind == BACKFILL))
 
 
 def write_plan(ledger: Ledger, run: Run, settings: Settings) -> Plan:
@@ -85,7 +96,7 @@ def write_plan(ledger: Ledger, run: Run, settings: Settings) -> Plan:
     last = 0
     while count and (units := _next_units(ledger, run, candidates, last, size)):
         last = units[-1].object_version_id
-        _claim(ledger, run, units)
+        _claim(ledger, run, candidates, units)
         reach("driver.batch-claimed")
     plan = _written(ledger, run, resumed)
     reach("driver.plan-written")
@@ -103,22 +114,19 @@ def batch_size(images: int, settings: Settings) -> int:
 def planned_batches(ledger: Ledger, run: Run) -> Iterator[Batch]:
     """The run's batches that are not yet committed, oldest first, read one at a time."""
     after: sa.ColumnElement[bool] = sa.true()
-    while True:
-        with ledger.read() as connection:
-            row = connection.execute(
-                sa.select(batches)
-                .where(batches.c.run_id == run.id, batches.c.state == BatchState.PLANNED, after)
-                .order_by(batches.c.planned_at, batches.c.id)
-                .limit(1)
-            ).one_or_none()
-            if row is None:
-                return
-            batch = Batch(row.id, run.spec.fingerprint, row.night, _units(connection, run, row.id))
+    while (found := once_back(partial(_next_batch, ledger, run, after))) is not None:
+        batch, at = found
         after = sa.or_(
-            batches.c.planned_at > row.planned_at,
-            sa.and_(batches.c.planned_at == row.planned_at, batches.c.id > row.id),
+            batches.c.planned_at > at,
+            sa.and_(batches.c.planned_at == at, batches.c.id > batch.batch_id),
         )
         yield batch
+
+
+def read_again(ledger: Ledger, run: Run, batch: Batch) -> Batch:
+    """The batch as the ledger knows it now: its units have the numbers of their next facts."""
+    with ledger.read() as connection:
+        return replace(batch, units=_units(connection, run, batch.batch_id))
 
 
 def split(ledger: Ledger, run: Run, batch: Batch) -> list[Batch]:
@@ -142,10 +150,10 @@ def split(ledger: Ledger, run: Run, batch: Batch) -> list[Batch]:
 
 
 def _adopt(ledger: Ledger, run: Run) -> int:
-    """Unfinished batches of dead runs become ours; those of another compressor are given back."""
+    """Unfinished batches of dead nights become ours; those of another compressor are given back."""
     with changing(ledger, run) as connection:
         unfinished = sa.and_(
-            batches.c.collection_id == run.collection_id, batches.c.state == BatchState.PLANNED
+            batches.c.collection_id == run.collection_id, batches.c.state == BatchState.PLANNED, of_nights()
         )
         stale = sa.select(batches.c.id).where(unfinished, batches.c.compressor_id != run.compressor_id)
         connection.execute(work.delete().where(work.c.batch_id.in_(stale), work.c.state == WorkState.CLAIMED))
@@ -178,11 +186,20 @@ def _next_units(
         return tuple(unit_of(row, run.collection) for row in rows)
 
 
-def _claim(ledger: Ledger, run: Run, units: tuple[Unit, ...]) -> None:
+def _claim(ledger: Ledger, run: Run, candidates: sa.Select[Any], units: tuple[Unit, ...]) -> None:
+    """What a backfill claimed since the candidates were read is its own: asked again, where nobody claims meanwhile."""
+    ids = [unit.object_version_id for unit in units]
+    with changing(ledger, run) as connection:
+        still = candidates.where(object_versions.c.id.in_(ids)).order_by(object_versions.c.id)
+        if mine := tuple(unit_of(row, run.collection) for row in connection.execute(still)):
+            claim(connection, run, mine)
+
+
+def claim(connection: sa.Connection, run: Run, units: tuple[Unit, ...]) -> Batch:
+    """One batch of units that nobody else has claimed, within a transaction that holds the log's head."""
     batch = Batch(batch_id_of(units, run.spec.fingerprint), run.spec.fingerprint, run.night, units)
-    with ledger.write() as connection:
-        leases.check(connection, run.lease)
-        _write_batch(connection, run, batch)
+    _write_batch(connection, run, batch)
+    return batch
 
 
 def _write_batch(connection: sa.Connection, run: Run, batch: Batch, *, parent: str | None = None) -> None:
@@ -230,6 +247,21 @@ def _write_batch(connection: sa.Connection, run: Run, batch: Batch, *, parent: s
             if unit not in held
         ],
     )
+
+
+def _next_batch(ledger: Ledger, run: Run, after: sa.ColumnElement[bool]) -> tuple[Batch, datetime] | None:
+    """The oldest planned batch ``after`` that place, and when it was planned."""
+    with ledger.read() as connection:
+        row = connection.execute(
+            sa.select(batches)
+            .where(batches.c.run_id == run.id, batches.c.state == BatchState.PLANNED, after)
+            .order_by(batches.c.planned_at, batches.c.id)
+            .limit(1)
+        ).one_or_none()
+        if row is None:
+            return None
+        batch = Batch(row.id, run.spec.fingerprint, row.night, _units(connection, run, row.id))
+        return batch, row.planned_at
 
 
 def _units(connection: sa.Connection, run: Run, batch_id: str) -> tuple[Unit, ...]:

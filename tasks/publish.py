@@ -19,7 +19,7 @@ from infra import leases
 from infra.crashpoints import reach
 from infra.database import Ledger
 from infra.objects import ObjectStore
-from infra.tables import shards
+from infra.tables import collections, shards
 from tasks.runs import Run
 
 
@@ -36,11 +36,14 @@ def pointer_of(collection: str, fingerprint: str) -> str:
 def publish(ledger: Ledger, archive: ObjectStore, run: Run) -> str:
     """Write the manifest of everything committed so far by the run's compressor; returns the pointer's path.
 
-    Holds the lease's row while the pointer moves, so that a run that was taken over cannot set it back.
+    Holds the lease's row while the pointer moves, so that a run that was taken over cannot set it back; and the
+    collection's, so that of a night and a backfill the later one to look is the later one to write.
     """
     pointer = pointer_path(run.collection, run.spec)
     with ledger.write() as connection:
         leases.check(connection, run.lease)
+        mine = sa.select(collections.c.id).where(collections.c.id == run.collection_id)
+        connection.execute(mine.with_for_update(key_share=True))
         rows = connection.execute(
             sa.select(shards)
             .where(shards.c.collection_id == run.collection_id, shards.c.compressor_id == run.compressor_id)

@@ -26,13 +26,15 @@ from infra.installation import Installation
 from infra.tables import RunState, collections, compressors, runs
 from tasks.summary import NightSummary
 
+NIGHTS = "collection:"  # slots of nights and retries begin so
+
 
 @dataclass(frozen=True, slots=True)
 class Run:
     """One run that holds the lease of its collection."""
 
     id: str
-    kind: str  # "night" or "retry"
+    kind: str  # "night", "retry" or "backfill"
     collection: str
     collection_id: int
     compressor_id: int
@@ -68,8 +70,16 @@ def changing(ledger: Ledger, run: Run) -> Iterator[sa.Connection]:
         yield connection
 
 
-def begin(installation: Installation, collection: str, kind: str = "night", *, role: str = "operator") -> Run:
-    """Take the lease and write the run down, in one transaction. ``role``: in which this process acts.
+def begin(
+    installation: Installation,
+    collection: str,
+    kind: str = "night",
+    *,
+    role: str = "operator",
+    slot: str | None = None,
+) -> Run:
+    """Take the lease and write the run down, in one transaction. ``role``: in which this process acts; ``slot``: what
+    only one run may hold, for a kind that works beside the collection's nights.
 
     Raises ``LeaseHeld`` when another run works on the collection, ``IntegrityError`` when the ledger is not the
     archive's, or is older than it.
@@ -83,9 +93,8 @@ def begin(installation: Installation, collection: str, kind: str = "night", *, r
     with installation.ledger.write() as connection:
         audit_log.hold(connection)  # runs of several collections may begin at once
         pairing.check(connection, installation.archive)
-        lease = leases.take(
-            connection, installation.ledger, f"collection:{collection}", run_id, settings.night.lease_seconds
-        )
+        wanted = slot or f"{NIGHTS}{collection}"
+        lease = leases.take(connection, installation.ledger, wanted, run_id, settings.night.lease_seconds)
         run = Run(
             id=run_id,
             kind=kind,
