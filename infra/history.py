@@ -157,6 +157,15 @@ def read_history(ledger: Ledger, collection: str | None = None, *, limit: int, n
         )
 
 
+def read_run(ledger: Ledger, run_id: str, *, named: int) -> tuple[PastRun, int, list[FailedImage]] | None:
+    """One run, how many images it failed, and at most ``named`` of them by key; None for an unknown run."""
+    with ledger.read() as connection:
+        row = connection.execute(_select_runs(None).where(runs.c.id == run_id)).one_or_none()
+        if row is None:
+            return None
+        return _past(row), _failed_total(connection, run_id), _failed(connection, run_id, named)
+
+
 def is_registered(ledger: Ledger, collection: str) -> bool:
     """Whether any run ever worked on it, be it in the settings or not."""
     with ledger.read() as connection:
