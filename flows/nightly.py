@@ -118,7 +118,8 @@ def compress_plan(house: Installation, run: Run, screen: Screen) -> float:
     if not may_take():
         return 0.0
     screen.starting("workers")
-    with make_executor(house.settings.execution, house.worker_config(run.collection)) as executor:
+    config = house.worker_config(run.collection)
+    with make_executor(house.settings.execution, config, tell=screen.starting) as executor:
         screen.starting("compression")
         begun = time.monotonic()
         compress(house.ledger, house.archive, run, executor, progress=screen.advanced, taking=may_take)

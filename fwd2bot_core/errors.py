@@ -17,6 +17,7 @@
     ├── LeaseHeld                      1  another run works on this collection
     ├── LeaseLost                      1  this run was declared dead and another took over
     ├── ClusterError                   1  no workers, or workers without a model
+    │   └── SchedulerLost              1  it died while it had batches
     ├── CompressorError                1
     │   ├── BundleInvalid              5  a bundle whose bytes are not what its manifest says
     │   ├── CompressorMismatch         1  tokens of one compressor offered to another
@@ -139,6 +140,10 @@ class LeaseLost(Fwd2BotError):
 
 class ClusterError(Fwd2BotError):
     """The cluster has no workers, or workers that cannot load the compressor."""
+
+
+class SchedulerLost(ClusterError):
+    """The cluster's scheduler died, and with it what is known of the batches under way; they are as if never begun."""
 
 
 class CompressorError(Fwd2BotError):

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, stop_after_delay, wait_fixed
 
 from fwd2bot_core.errors import ClusterError
 from infra.cluster_link import check_same_software, security_of, try_out
@@ -24,6 +24,7 @@ from infra.settings import ExecutionSettings
 
 CONNECT_SECONDS = 10.0  # that a scheduler which answered may take for the rest
 CLOSE_SECONDS = 10.0  # that they may take to go
+KNOCK_SECONDS = 1.0  # between two looks for a scheduler that died
 
 T = TypeVar("T")
 
@@ -72,6 +73,24 @@ def patiently(start: Callable[[], T]) -> T:
     would blame the images for it."""
     again = retry_if_exception_type((OSError, RuntimeError))
     return Retrying(stop=stop_after_attempt(3), retry=again, reraise=True)(start)
+
+
+def when_back(start: Callable[[], T], settings: ExecutionSettings, tell: Callable[[str], None]) -> T:
+    """What ``start`` gives once a scheduler elsewhere is there again, with workers: whoever looks after it starts it
+    anew. Raises what ``start`` last raised when ``execution.start_seconds`` are over."""
+    tell(
+        f"again when the Dask scheduler at {settings.executor} is back; it died, and may be away for "
+        f"{settings.start_seconds:.0f} s (execution.start_seconds)"
+    )
+    again = retry_if_exception_type(ClusterError)
+    found = Retrying(
+        stop=stop_after_delay(settings.start_seconds),
+        wait=wait_fixed(KNOCK_SECONDS),
+        retry=again,
+        reraise=True,
+    )(start)
+    tell("compression")
+    return found
 
 
 @contextmanager

@@ -2,20 +2,22 @@
 
 An executor turns batches into outcomes, at most a window of them in flight, in any order, each once. It
 may run a batch more than once (Dask does when a worker dies); names made from content and the ledger's
-claims make that harmless. Knows nothing about SQL, Prefect or what a batch means.
+claims make that harmless. Batches that were with a scheduler when it died are sent again once it is back.
+Knows nothing about SQL, Prefect or what a batch means.
 """
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Protocol
 
-from fwd2bot_core.errors import ClusterError, CompressorError, UsageError
+from fwd2bot_core.errors import ClusterError, CompressorError, SchedulerLost, UsageError
 from fwd2bot_core.work import Batch, Receipt
-from infra.cluster import Cluster, connected, patiently
+from infra.cluster import Cluster, connected, patiently, when_back
 from infra.settings import ExecutionSettings
 from infra.worker import WorkerConfig, compress_batch, load_compressor
 
@@ -73,7 +75,9 @@ class InlineExecutor:
 
 
 class DaskExecutor:
-    """Drives a plain ``distributed.Client``; see ``infra.cluster`` for the cluster's settings and why."""
+    """Drives a plain ``distributed.Client``; see ``infra.cluster`` for the cluster's settings and why.
+
+    ``renewed`` gives the cluster again after its scheduler died; without it, that is an error."""
 
     def __init__(
         self,
@@ -81,7 +85,9 @@ class DaskExecutor:
         config: WorkerConfig,
         window: int | Callable[[], int],
         place: str = "the local cluster",
+        renewed: Callable[[], Cluster] | None = None,
     ) -> None:
+        self._renewed = renewed
         self._client = client
         self._config = config
         self._window = window if callable(window) else (lambda: window)
@@ -92,10 +98,23 @@ class DaskExecutor:
         return f"{self._window()} worker(s) of {self._place}"
 
     def run(self, batches: Iterable[Batch], *, solo: bool = False) -> Iterator[Outcome]:
+        waiting = iter(batches)
+        while True:
+            flying: dict[str, Batch] = {}
+            try:
+                yield from self._fly(waiting, flying, solo)
+                return
+            except SchedulerLost:
+                if self._renewed is None:
+                    raise
+                cluster = self._renewed()
+                self._client, self._window = cluster.client, cluster.count
+                waiting = chain(flying.values(), waiting)
+
+    def _fly(self, waiting: Iterator[Batch], flying: dict[str, Batch], solo: bool) -> Iterator[Outcome]:
+        """Outcomes as they come; ``flying`` holds the batches, by future, of which nothing is known yet."""
         from distributed import as_completed
 
-        waiting = iter(batches)
-        flying: dict[str, Batch] = {}
         finished = as_completed(raise_errors=False)
 
         def launch() -> None:
@@ -104,19 +123,26 @@ class DaskExecutor:
             while len(flying) < wanted and (batch := next(waiting, None)) is not None:
                 key = f"batch-{batch.batch_id}-{uuid.uuid4().hex[:8]}"
                 flying[key] = batch
-                finished.add(
-                    self._client.submit(
-                        compress_batch, batch, self._config, key=key, pure=False, resources={"GPU": 1}
-                    )
-                )
+                finished.add(self._submit(batch, key))
 
         launch()
         for future in finished:
-            batch = flying.pop(future.key)
-            outcome = _attempt(batch, future.result, self._place)
+            outcome = _attempt(flying[future.key], future.result, self._place)
+            del flying[future.key]
             future.release()  # else Dask computes it again when the worker that held it dies
-            launch()  # before the caller commits, so that no worker waits for SQL
+            try:
+                launch()  # before the caller commits, so that no worker waits for SQL
+            except SchedulerLost:
+                yield outcome
+                raise
             yield outcome
+
+    def _submit(self, batch: Batch, key: str) -> Any:
+        if self._client.status in ("closing", "closed"):  # it looked for its scheduler, and gave up
+            raise _lost(self._place)
+        return self._client.submit(
+            compress_batch, batch, self._config, key=key, pure=False, resources={"GPU": 1}
+        )
 
 
 def _attempt(batch: Batch, result: Callable[[], Receipt], place: str = "this process") -> Outcome:
@@ -130,9 +156,7 @@ def _attempt(batch: Batch, result: Callable[[], Receipt], place: str = "this pro
         if name == "KilledWorker":
             return Died(batch, str(error))
         if name == "FutureCancelledError":  # nobody else cancels
-            raise ClusterError(
-                f"the Dask scheduler of {place} is gone; what was committed stays, run again when it is back"
-            ) from error
+            raise _lost(place) from error
         if name in ("NoWorkerError", "NoValidWorkerError"):
             raise ClusterError(
                 "the cluster has no workers left; nothing uncommitted is lost, run again"
@@ -140,9 +164,18 @@ def _attempt(batch: Batch, result: Callable[[], Receipt], place: str = "this pro
         return Broken(batch, error)
 
 
+def _lost(place: str) -> SchedulerLost:
+    return SchedulerLost(
+        f"the Dask scheduler of {place} is gone; what was committed stays, run again when it is back"
+    )
+
+
 @contextmanager
-def make_executor(settings: ExecutionSettings, config: WorkerConfig) -> Iterator[Executor]:
-    """The executor that the settings name, with its workers up and the compressor loaded on each.
+def make_executor(
+    settings: ExecutionSettings, config: WorkerConfig, *, tell: Callable[[str], None] = lambda _: None
+) -> Iterator[Executor]:
+    """The executor that the settings name, with its workers up and the compressor loaded on each. Who watches is told
+    (``tell``) what is waited for when a scheduler elsewhere died.
 
     Raises ``ClusterError`` when a worker cannot load it, ``CompressorError`` when nobody could, ``UsageError`` when it
     cannot serve the collection's view.
@@ -151,14 +184,27 @@ def make_executor(settings: ExecutionSettings, config: WorkerConfig) -> Iterator
         load_compressor(config)
         yield InlineExecutor(config)
         return
-    with connected(settings) as cluster:
-        try:
-            patiently(lambda: _load_on_all(cluster, config))
-        except (ClusterError, CompressorError, UsageError):
-            raise
-        except Exception as error:
-            raise ClusterError(f"a worker could not load compressor {config.bundle!r}: {error}") from error
-        yield DaskExecutor(cluster.client, config, cluster.count, cluster.place)
+    with ExitStack() as open_ones:
+
+        def up() -> Cluster:
+            open_ones.close()  # what is left of the one that died
+            cluster = open_ones.enter_context(connected(settings))
+            _load(cluster, config)
+            return cluster
+
+        cluster = up()
+        renewed = (lambda: when_back(up, settings, tell)) if "://" in settings.executor else None
+        yield DaskExecutor(cluster.client, config, cluster.count, cluster.place, renewed)
+
+
+def _load(cluster: Cluster, config: WorkerConfig) -> None:
+    """The compressor, onto every worker that is there."""
+    try:
+        patiently(lambda: _load_on_all(cluster, config))
+    except (ClusterError, CompressorError, UsageError):
+        raise
+    except Exception as error:
+        raise ClusterError(f"a worker could not load compressor {config.bundle!r}: {error}") from error
 
 
 def _load_on_all(cluster: Cluster, config: WorkerConfig) -> None:

@@ -1,7 +1,8 @@
 """Driving the batches: out to the executor, each outcome committed as it comes in.
 
 A batch whose worker died is tried alone, then in halves, until the one image that kills workers stands
-alone and is quarantined; its neighbours are compressed. Knows nothing about how a batch is computed.
+alone and is quarantined; its neighbours are compressed. A ledger that restarts meanwhile is waited for. Knows
+nothing about how a batch is computed.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ from fwd2bot_core.work import Batch
 from infra.database import Ledger
 from infra.executor import Broken, Died, Executor, Finished, Outcome
 from infra.objects import ObjectStore
+from infra.outage import once_back
 from tasks.commit import commit, note_broken, quarantine
-from tasks.plan import planned_batches, split
+from tasks.plan import planned_batches, read_again, split
 from tasks.runs import Run
 
 DEATHS = 20  # more than the halvings that lead from a full batch to one image
@@ -46,7 +48,7 @@ def compress(
         match outcome:
             case Finished(batch, receipt):
                 try:
-                    commit(ledger, archive, run, batch, receipt)
+                    once_back(lambda: commit(ledger, archive, run, batch, receipt))
                     progress(len(batch.units))
                 except (StoreError, IntegrityError) as error:  # this batch is not committed; others can be
                     broken.append(Broken(batch, error))
@@ -74,7 +76,8 @@ def compress(
             settle(outcome)
         if taking():
             again, broken = broken, []
-            for outcome in executor.run(item.batch for item in again):  # a stumbling store may be up again
+            # A stumbling store may be up again; and what was logged about an image meanwhile is known now.
+            for outcome in executor.run(read_again(ledger, run, item.batch) for item in again):
                 settle(outcome)
         for batch in takewhile(lambda _: taking(), suspects):
             isolate(batch)

@@ -33,7 +33,7 @@ def count(connection: sa.Connection, batch: Batch) -> None:
     """Count the lines of a batch's segment, one a unit, in the transaction that commits it; it holds the log's head.
 
     Raises ``IntegrityError`` when a line's number is not the next one of its object version: something else was
-    logged about the image since the batch was read from the ledger. The next night numbers the batch afresh.
+    logged about the image since the batch was read from the ledger. The next try numbers the batch afresh.
     """
     ids = [unit.object_version_id for unit in batch.units]
     mine = object_versions.c.id.in_(ids)
@@ -44,7 +44,7 @@ def count(connection: sa.Connection, batch: Batch) -> None:
             raise IntegrityError(
                 f"the segment of batch {batch.batch_id} calls its line about object version {unit.object_version_id} "
                 f"fact {unit.facts} about it, and the ledger counts {now} by now: something else was logged about it "
-                "meanwhile. The batch is not committed; the next night numbers it afresh."
+                "meanwhile. The batch is not committed; the next try numbers it afresh."
             )
     connection.execute(object_versions.update().where(mine).values(facts=object_versions.c.facts + 1))
 

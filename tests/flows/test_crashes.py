@@ -137,7 +137,7 @@ def on_dask(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(
         flows.nightly,
         "make_executor",
-        lambda settings, config: nullcontext(DaskExecutor(cluster, config, 2)),
+        lambda settings, config, tell: nullcontext(DaskExecutor(cluster, config, 2)),
     )
     return cluster
 

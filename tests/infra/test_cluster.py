@@ -49,9 +49,13 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TlsCluster]:
         yield running
 
 
-def execution(cluster: TlsCluster, address: str | None = None) -> ExecutionSettings:
+def execution(
+    cluster: TlsCluster, address: str | None = None, start_seconds: float = 90
+) -> ExecutionSettings:
     return ExecutionSettings(
-        executor=address or cluster.address, certificates=str(cluster.certificates), start_seconds=90
+        executor=address or cluster.address,
+        certificates=str(cluster.certificates),
+        start_seconds=start_seconds,
     )
 
 
@@ -191,24 +195,29 @@ def test_a_worker_reads_the_bundle_where_it_runs_and_checks_its_bytes(
         raise AssertionError("another one was taken for it")
 
 
-def test_a_scheduler_that_dies_is_named_and_soon(house: BuildHouse, photos: Photos, tmp_path: Path) -> None:
+def test_a_scheduler_that_dies_and_stays_away_is_named_in_the_end(
+    house: BuildHouse, photos: Photos, tmp_path: Path
+) -> None:
     photos(200)
     installation = house()
     _, _, batches = planned(installation)
     config = installation.worker_config(COLLECTION)
     killed: list[float] = []
+    told: list[str] = []
 
     def night(mortal: TlsCluster) -> None:
-        with make_executor(execution(mortal), config) as executor:
+        with make_executor(execution(mortal, start_seconds=10), config, tell=told.append) as executor:
             for _ in executor.run(batches):
                 mortal.scheduler.kill()
                 killed.append(time.monotonic())
 
     with tls_cluster(tmp_path / "dask") as mortal:
-        with pytest.raises(ClusterError, match=f"scheduler of {mortal.address} is gone; .*run again"):
+        with pytest.raises(ClusterError, match=f"no Dask scheduler answers at {mortal.address}"):
             night(mortal)
         assert killed
-        assert time.monotonic() - killed[0] < 45
+        assert time.monotonic() - killed[0] < 60
+    (waits,) = told
+    assert waits.startswith(f"again when the Dask scheduler at {mortal.address} is back")
 
 
 # --- what both ends must have

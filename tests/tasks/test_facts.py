@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from fwd2bot_core.audit.canonical import commitment
 from fwd2bot_core.audit.segment import read_segment
 from fwd2bot_core.errors import IntegrityError, LeaseLost
+from fwd2bot_core.work import Batch
 from infra import audit_log
 from infra.installation import Installation
 from infra.tables import audit_events, batches, object_versions
@@ -108,7 +109,9 @@ def test_a_number_that_is_taken_meanwhile_stops_the_commit_and_the_next_night_go
     assert counts(installation) == [1, 2, 1, 1, 1]
 
 
-def test_in_a_night_such_a_batch_stays_planned_with_its_reason(installation: Installation) -> None:
+def test_a_batch_whose_numbers_are_always_taken_stays_planned_with_its_reason(
+    installation: Installation,
+) -> None:
     run, _, (batch,) = planned(installation)
     log_something_about(installation, batch.units[0].object_version_id)
     stale = Scripted(installation)
@@ -118,8 +121,24 @@ def test_in_a_night_such_a_batch_stays_planned_with_its_reason(installation: Ins
     compress(installation.ledger, installation.archive, run, stale)
     (row,) = rows(installation, batches)
     assert row.state == "planned"
-    assert "the next night numbers it afresh" in row.error
+    assert "the next try numbers it afresh" in row.error
     assert counts(installation) == [1, 0, 0, 0, 0]
+
+
+def test_such_a_batch_is_numbered_afresh_and_compressed_once_more_in_the_same_night(
+    installation: Installation,
+) -> None:
+    run, _, (batch,) = planned(installation)
+
+    def log_meanwhile(_: Batch) -> None:
+        if len(executor.ran) == 1:
+            log_something_about(installation, batch.units[2].object_version_id)
+
+    executor = Scripted(installation, outcome=log_meanwhile)
+    compress(installation.ledger, installation.archive, run, executor)
+    assert executor.ran == [5, 5]
+    assert rows(installation, batches)[0].state == "committed"
+    assert counts(installation) == [1, 1, 2, 1, 1]
 
 
 def test_a_quarantine_is_a_fact_that_names_its_image_by_its_commitments(installation: Installation) -> None:
