@@ -30,7 +30,7 @@ class Pair:
 
 def check(pair: Pair) -> datetime:
     """Until when the pair holds. Raises ``ClusterError`` for a file that is missing, unreadable, expired, or that does
-    not belong to the others."""
+    not belong to the others, and for a key that is not for its owner (and, in containers, its group) alone."""
     for file in (pair.authority, pair.certificate, pair.key):
         try:
             file.read_bytes()
@@ -39,6 +39,11 @@ def check(pair: Pair) -> datetime:
                 f"cannot read {file}: {error.strerror}. Copy it from where `fwd2bot cluster certs` made it, readable "
                 "for the user who runs this."
             ) from None
+    if pair.key.stat().st_mode & 0o007:
+        raise ClusterError(
+            f"every user of this machine can read or change {pair.key}, and so run code on the whole cluster: "
+            f"chmod 600 {pair.key}. If others use this machine, make new certificates in a new folder."
+        )
     try:
         context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=str(pair.authority))
         context.load_cert_chain(pair.certificate, pair.key)

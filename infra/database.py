@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from alembic.script import ScriptDirectory
 
 BUSY_SECONDS = 30.0
+OLDEST_POSTGRESQL = 15
 MIGRATIONS = Path(__file__).parent / "migrations"
 _MIGRATION_LOCK = 0x66776432  # of pg_advisory_xact_lock; any constant that nothing else uses
 
@@ -66,11 +67,13 @@ class Ledger:
 def open_ledger(url: str, *, busy_seconds: float = BUSY_SECONDS) -> Ledger:
     """Connect and migrate forward.
 
-    Raises ``LedgerUnreachable``, ``LedgerLocked``, or ``LedgerNewer`` when a newer Fwd2Bot has been here.
+    Raises ``LedgerUnreachable``, ``LedgerLocked``, ``LedgerNewer`` when a newer Fwd2Bot has been here, and
+    ``LedgerError`` for a PostgreSQL that is too old.
     """
     ledger = _connect(url, busy_seconds)
     try:
         with ledger.read() as connection:  # most commands only read, and wait for nobody
+            _refuse_old(connection, ledger.name)
             current = _is_current(connection)
         if not current:
             with ledger.write() as connection:
@@ -151,6 +154,16 @@ def _revision(connection: sa.Connection) -> str | None:
     from alembic.runtime.migration import MigrationContext
 
     return MigrationContext.configure(connection).get_current_revision()
+
+
+def _refuse_old(connection: sa.Connection, name: str) -> None:
+    """Before a migration fails in its middle over something that such a server cannot do."""
+    has = connection.dialect.server_version_info
+    if connection.dialect.name == "postgresql" and has is not None and has < (OLDEST_POSTGRESQL,):
+        raise LedgerError(
+            f"the ledger {name} is on PostgreSQL {'.'.join(map(str, has))}, and {OLDEST_POSTGRESQL} is the oldest "
+            "version that Fwd2Bot works with: upgrade the server (pg_upgrade). Nothing was changed."
+        )
 
 
 def _is_current(connection: sa.Connection) -> bool:

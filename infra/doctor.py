@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,14 +10,14 @@ from sqlalchemy import make_url
 
 from fwd2bot_core.compressor.loading import load, read_spec, self_check
 from fwd2bot_core.compressor.view import BUNDLES_OWN
-from fwd2bot_core.errors import CompressorError, Fwd2BotError, ObjectExists, StoreError
+from fwd2bot_core.errors import CompressorError, Fwd2BotError
+from infra import doctor_ledger, doctor_stores
 from infra.anchoring import warning
 from infra.anchors import Anchor, anchors_of
 from infra.certificate_pair import Pair, check
 from infra.executor import make_executor
 from infra.installation import Installation
 from infra.judging import questions
-from infra.tables import audit_head
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +31,10 @@ class Check:
 
 def examine(house: Installation) -> Iterator[Check]:
     """One check after the other, each as soon as it is known; none stops the next."""
-    yield _checked("ledger", lambda: _ledger(house))
-    yield _checked("archive store", lambda: _archive(house))
+    yield _checked("ledger", lambda: doctor_ledger.examine(house))
+    yield _checked("archive store", lambda: doctor_stores.archive(house))
     for name in house.settings.collections:
-        yield _checked(f"originals of {name}", lambda name=name: _originals(house, name))  # type: ignore[misc]
+        yield _checked(f"originals of {name}", lambda name=name: doctor_stores.originals(house, name))  # type: ignore[misc]
     yield _checked("compressor", lambda: _compressor(house))
     for name in house.settings.collections:
         if house.settings.view(name) != BUNDLES_OWN:
@@ -58,40 +57,6 @@ def _checked(part: str, examine: Callable[[], str]) -> Check:
         return Check(part, False, str(error))
     except Exception as error:
         return Check(part, False, f"unexpected, and our fault: {type(error).__name__}: {error}")
-
-
-def _ledger(house: Installation) -> str:
-    with house.ledger.write() as connection:
-        connection.execute(audit_head.update().values(size=audit_head.c.size))  # as it is, and taken back
-        connection.rollback()
-    return f"{house.ledger.name} answers and takes writes"
-
-
-def _archive(house: Installation) -> str:
-    """Create-only puts are what the whole design stands on, so they are tried, not believed."""
-    key, data = f"doctor/{secrets.token_hex(8)}", b"probe"
-    made = house.archive.create(key, data)
-    try:
-        made = house.archive.create(key, b"second")
-    except ObjectExists:
-        pass
-    else:
-        raise StoreError(
-            f"{house.archive.uri} let a create-only put overwrite an object; do not use it as archive"
-        )
-    finally:
-        house.archive.delete_version(made)
-    return f"{house.archive.uri} takes create-only puts and keeps them"
-
-
-def _originals(house: Installation, name: str) -> str:
-    store = house.originals(name)
-    _, settings = house.settings.collection(name)
-    first = next(iter(store.list(settings.prefix)), None)
-    if first is None:
-        return f"{store.uri} answers; there is nothing below {settings.prefix!r}"
-    store.stat(first.key)
-    return f"{store.uri} lists and answers"
 
 
 def _compressor(house: Installation) -> str:

@@ -35,7 +35,6 @@ _BAD_CREDENTIALS = {
     "ExpiredToken",
     "InvalidToken",
     "TokenRefreshRequired",
-    "RequestTimeTooSkewed",
     "Unauthorized",
     "401",
 }
@@ -87,6 +86,11 @@ def from_client_error(error: ClientError, uri: str, key: str) -> StoreError:
         return StoreUnreachable(f"There is no bucket for {uri}: create it, or correct the setting.")
     if code in _BAD_CREDENTIALS:
         return StoreUnreachable(f"{uri} refuses the credentials ({code}): give it valid and unexpired ones.")
+    if code == "RequestTimeTooSkewed":
+        return StoreUnreachable(
+            f"{uri} refuses us because its clock and ours differ by many minutes ({code}): set this machine's clock by "
+            "a time server (chronyc tracking, timedatectl)."
+        )
     if code in _WRONG_REGION:
         return StoreUnreachable(f"{uri} is in another region ({code}: {said}): set its region.")
     if code in _FORBIDDEN:

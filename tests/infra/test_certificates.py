@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -142,3 +143,27 @@ def test_what_is_wrong_with_a_pair_is_said(tmp_path: Path, monkeypatch: pytest.M
     make(tmp_path / "old", days=-1)
     with pytest.raises(ClusterError, match=r"expired on .* --renew"):
         check(Pair.of(tmp_path / "old", "client"))
+
+
+@pytest.mark.parametrize("mode", [0o604, 0o602, 0o666])
+def test_a_key_that_every_user_can_read_or_change_is_not_used(tmp_path: Path, mode: int) -> None:
+    make(tmp_path)
+    (tmp_path / "client.key").chmod(mode)
+    with pytest.raises(ClusterError, match=r"run code on the whole cluster: chmod 600 .*client\.key"):
+        check(Pair.of(tmp_path, "client"))
+    (tmp_path / "client.key").chmod(0o640)  # as a secret is mounted for a container's group
+    check(Pair.of(tmp_path, "client"))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody who may not read")
+def test_a_key_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    make(tmp_path)
+    for folder in (tmp_path, *tmp_path.parents):
+        if folder.stat().st_uid == os.getuid() and folder != Path("/") and "pytest" in str(folder):
+            folder.chmod(0o755)
+    os.seteuid(65534)
+    try:
+        with pytest.raises(ClusterError, match=r"client\.key: Permission denied\. Copy it from where"):
+            check(Pair.of(tmp_path, "client"))
+    finally:
+        os.seteuid(0)

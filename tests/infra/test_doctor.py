@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from sqlalchemy import make_url
 
+from fwd2bot_core.errors import ExitCode
+from infra import certificates
 from infra.doctor import examine
 from infra.installation import Installation
 from infra.objects import ObjectInfo
 from infra.objects.file import FileStore
-from tests.houses import COLLECTION
+from tests.houses import COLLECTION, fwd2bot, write_settings
+from tests.servers.dask_cluster import free_port
 
 BuildHouse = Callable[..., Installation]
 Photos = Callable[..., list[Path]]
@@ -142,3 +146,46 @@ def test_each_anchor_is_used_and_too_few_are_told(house: BuildHouse, tmp_path: P
     [few] = [check for check in examine(house()) if check.part == "anchors"]
     assert few.ok
     assert "No anchor is configured" in few.detail
+
+
+def expired(folder: Path) -> None:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(certificates, "_EARLIER", timedelta(days=9))
+        certificates.make(folder, days=-1)
+
+
+def read_by_all(folder: Path) -> None:
+    certificates.make(folder)
+    (folder / "client.key").chmod(0o644)
+
+
+@pytest.mark.parametrize(
+    ("prepare", "said"),
+    [
+        (
+            lambda folder: None,
+            "No such file or directory. Copy it from where `fwd2bot cluster certs`",
+        ),
+        (expired, "--renew` where ca.key is, and hand the new files out"),
+        (read_by_all, "chmod 600"),
+        (certificates.make, "Start it, or correct execution.executor"),
+    ],
+    ids=["missing", "expired", "readable", "nobody answers"],
+)
+def test_what_is_wrong_with_the_cluster_and_its_certificates(
+    house: BuildHouse, tmp_path: Path, prepare: Callable[[Path], object], said: str
+) -> None:
+    prepare(tmp_path / "certs")
+    address = f"tls://127.0.0.1:{free_port()}"
+    found = wrong(house(execution={"executor": address, "certificates": "certs"}))
+    assert found.keys() == {"cluster"}
+    assert said in found["cluster"]
+
+
+def test_dask_without_tls_on_another_machine_is_refused_before_anything_is_looked_at(tmp_path: Path) -> None:
+    file = write_settings(tmp_path / "fwd2bot.toml", execution={"executor": "tcp://10.0.0.7:8786"})
+    done = fwd2bot("doctor", "--config", file)
+    assert (done.returncode, done.stdout) == (ExitCode.USAGE, "")
+    assert "make certificates with `fwd2bot cluster certs DIR`, start the scheduler with them, and write" in (
+        " ".join(done.stderr.split())
+    )
