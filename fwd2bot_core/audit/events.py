@@ -94,6 +94,8 @@ def _facts(name: str, value: Mapping[str, Any] | None) -> str:
 
 def rfc3339(moment: datetime) -> str:
     """``2026-11-24T17:02:03.000004Z``: UTC, always six decimals. Raises ``ValueError`` for a naive time."""
-    if moment.utcoffset() is None:
-        raise ValueError(f"{moment!r} has no time zone")
-    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    if moment.tzinfo is not UTC:  # nearly all are
+        if moment.utcoffset() is None:
+            raise ValueError(f"{moment!r} has no time zone")
+        moment = moment.astimezone(UTC)
+    return f"{moment.isoformat(timespec='microseconds')[:-6]}Z"  # of +00:00
