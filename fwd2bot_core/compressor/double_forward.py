@@ -115,15 +115,15 @@ class DoubleForward(nn.Module):
         return self.lvlm.last_hidden(Stage.COMPRESS, posed.embeddings, len(asked), **options)
 
     def summarise_text(
-        self, ids: torch.Tensor, mask: torch.Tensor | None = None, k: int | None = None
+        self, ids: torch.Tensor, mask: torch.Tensor | None = None, k: int | None = None, **options: Any
     ) -> torch.Tensor:
         """The same for a text: states [B, k, d] of ids [B, L], left-padded where ``mask`` [B, L] is 0."""
         asked = self._asking(k)
         sequence = torch.cat([self.lvlm.embed(ids), asked.expand(len(ids), -1, -1)], dim=1)
-        options: dict[str, Any] = {}
         if mask is not None:
             whole = F.pad(mask, (0, len(asked)), value=1)
-            options = {"attention_mask": whole, "position_ids": (whole.cumsum(-1) - 1).clamp_min(0)}
+            told = {"attention_mask": whole, "position_ids": (whole.cumsum(-1) - 1).clamp_min(0)}
+            options = {**told, **options}
         return self.lvlm.last_hidden(Stage.COMPRESS, sequence, len(asked), **options)
 
     def question(self, image: Image, ids: torch.Tensor) -> torch.Tensor:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 
+from fwd2bot_core.compressor.training.course import Course, Lesson
 from fwd2bot_core.errors import TrainingStopped
 from tests.prove.rivals import outcome, plan, running, tables
 from tests.prove.rivals.__main__ import publish
@@ -35,6 +36,9 @@ class Method:
     def rates(self) -> dict[str, float]:
         return {}
 
+    def to(self, device: str) -> None:
+        assert device == "cpu"
+
 
 class nothing:
     def __init__(self, *_: object) -> None: ...
@@ -53,9 +57,13 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
         methods.append(Method())
         return methods[-1]
 
-    def lessons(*_: object) -> tuple[dict[str, torch.nn.Parameter], Any]:
+    def lessons(*_: object) -> Course:
         p = methods[-1].p
-        return {"p": p}, lambda step: {"loss": (p - 1 - step) ** 2}
+        return Course(
+            {"p": p},
+            lambda step: Lesson((), {"step": torch.tensor(step)}),
+            lambda lesson: {"loss": (p - 1 - lesson["step"]) ** 2},
+        )
 
     def examine(place: Place, run: plan.Run, method: Method) -> dict[str, Any]:
         return {str(k): {"all": float(method.p.detach())} for k in run.serves}
@@ -75,7 +83,7 @@ def test_a_key_changes_with_all_that_the_outcome_depends_on() -> None:
         plan.key(replace(RUN, steps=5), settings, "base"),
         plan.key(replace(RUN, seed=2), settings, "base"),
         plan.key(replace(RUN, contrast=True), settings, "base"),
-        plan.key(RUN, replace(settings, batch=16), "base"),
+        plan.key(replace(RUN, batch=16), settings, "base"),
         plan.key(RUN, replace(settings, trays=40), "base"),
         plan.key(RUN, replace(settings, pictures=40), "base"),
         plan.key(RUN, replace(settings, lead=0.1), "base"),

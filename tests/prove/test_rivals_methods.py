@@ -12,8 +12,10 @@ from fwd2bot_core.compressor.double_forward import script
 from fwd2bot_core.compressor.losses import IGNORE
 from fwd2bot_core.compressor.lvlm import Stage
 from fwd2bot_core.compressor.nano import data, design, easy_vqa, trays
-from fwd2bot_core.compressor.nano.on_processor import made_faster
-from fwd2bot_core.compressor.nano.stages import Bench, answer_losses, half
+from fwd2bot_core.compressor.nano.faster import made_faster
+from fwd2bot_core.compressor.nano.lessons import Bench, pictured, questioned
+from fwd2bot_core.compressor.nano.stages import answer_losses, half
+from fwd2bot_core.compressor.training.course import Lesson
 from tests.prove.rivals import exam, methods, plan
 from tests.prove.rivals.learning import _apart, lessons
 
@@ -49,8 +51,9 @@ def test_a_method_learns_its_own_numbers_and_nothing_of_the_base(name, origin, b
     method = methods.make(name, origin, 1)
     k = plan.ALL if name == "twin" else 4
     contrast = name in ("ours", "one-adapter", "single-pass")
-    run = plan.Run(name, name, (k,), 1, contrast=contrast)
-    learn, terms = lessons(bench, method, run, 4, 0.27)
+    run = plan.Run(name, name, (k,), 1, batch=4, contrast=contrast)
+    course = lessons(bench, method, run, 0.27)
+    learn, terms = course.learn, course.terms
     pairs = [p for n, p in learn.items() if n.endswith("lora_b")]
     for p in learn.values():
         p.requires_grad_(True)
@@ -71,14 +74,14 @@ def test_a_method_learns_its_own_numbers_and_nothing_of_the_base(name, origin, b
 
 def test_each_loss_can_be_left_out(origin, bench) -> None:
     method = methods.make("ours", origin, 1)
-    _, answers = lessons(bench, method, plan.Run("a", "ours", (4,), 1), 4, 0)
-    learn, contrast = lessons(
-        bench, method, plan.Run("c", "ours", (4,), 1, answers=False, contrast=True), 4, 0
+    answers = lessons(bench, method, plan.Run("a", "ours", (4,), 1, batch=4), 0)
+    contrast = lessons(
+        bench, method, plan.Run("c", "ours", (4,), 1, batch=4, answers=False, contrast=True), 0
     )
     with made_faster(method.net):
-        assert "contrast" not in answers(0)
-        assert set(contrast(0)) == {"contrast"}
-    assert "heat" in learn
+        assert "contrast" not in answers.terms(0)
+        assert set(contrast.terms(0)) == {"contrast"}
+    assert "heat" in contrast.learn
 
 
 def test_methods_and_seeds_see_the_same_pictures_or_others(origin, bench, monkeypatch) -> None:
@@ -94,7 +97,7 @@ def test_methods_and_seeds_see_the_same_pictures_or_others(origin, bench, monkey
     for name, seed in (("ours", 1), ("pooling", 1), ("ours", 2)):
         method = methods.make(name, origin, seed)
         with made_faster(method.net):
-            lessons(bench, method, plan.Run("x", name, (4,), 1, seed), 4, 0)[1](0)
+            lessons(bench, method, plan.Run("x", name, (4,), 1, seed, batch=4), 0).terms(0)
     assert seen[0] == seen[1] != seen[2]
 
 
@@ -104,9 +107,9 @@ def test_tokens_are_led_to_the_compartments_at_first_and_ever_less(origin, bench
     torch.testing.assert_close(
         method.net.summary_tokens[2], method.net.lvlm.embed(torch.tensor(origin.words.ids["a3"]))
     )
-    _, terms = lessons(bench, method, plan.Run("x", "ours", (1, 9), 40, answers=False), 4, 0.5)
+    course = lessons(bench, method, plan.Run("x", "ours", (1, 9), 40, batch=4, answers=False), 0.5)
     with made_faster(method.net):
-        led = {step: terms(step).get("lead") for step in range(0, 24, 2)}
+        led = {step: course.terms(step).get("lead") for step in range(0, 24, 2)}
     assert all(led[step] is not None for step in range(0, 10, 2))
     assert None in [led[step] for step in range(10, 20, 2)]
     assert led[20] is None
@@ -150,7 +153,8 @@ def test_in_a_single_pass_the_question_sees_the_summary_tokens_alone(origin, ben
 def _gradient(method, bench, batch, image, options) -> torch.Tensor:  # type: ignore[no-untyped-def]
     given = image.clone().requires_grad_(True)
     batch = replace(batch, rng=np.random.default_rng(0))
-    losses = answer_losses(replace(bench, net=method.net), method.stage, given, batch, options)
+    lesson = Lesson((), pictured(batch) | questioned(bench.words, batch))
+    losses = answer_losses(method.net, method.stage, given, lesson, options)
     return torch.autograd.grad(torch.stack(list(losses.values())).sum(), given)[0]
 
 
@@ -248,7 +252,7 @@ def test_the_exam_of_one_pool_is_always_the_same_and_is_kept_whole(tmp_path, mon
 def test_bfloat16_products_leave_the_mask_in_force(origin, bench) -> None:
     method = methods.make("single-pass", origin, 1)
     batch = bench.batch(3, 0, 4)
-    with torch.no_grad(), half(), made_faster(method.net):
+    with torch.no_grad(), half(torch.device("cpu")), made_faster(method.net):
         image = method.image(batch.pixels, 2)
         changed = image.clone()
         changed[:, : design.VISUAL] = 0

@@ -106,6 +106,7 @@ def _optimizer(
         lr=recipe.rate,
         betas=(0.9, 0.98),
         weight_decay=recipe.weight_decay,
+        fused=all(p.is_cuda for p in parameters.values()),
     )
 
 
@@ -142,7 +143,8 @@ class _Stage:
             group["lr"] = self.recipe.rate * group.get("times", 1.0) * _schedule(done, self.recipe.warm_up)
         self.masters.forget_gradients()
         terms = losses(self.progress.step)
-        values = {name: float(value.detach()) for name, value in terms.items()}
+        together = torch.stack([value.detach().float() for value in terms.values()])
+        values = dict(zip(terms, together.tolist(), strict=True))  # a device is waited for once
         self._demand_numbers(values)
         if not self.own_backward:
             torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]

@@ -21,7 +21,8 @@ from fwd2bot_core.compressor.lvlm import Stage
 from fwd2bot_core.compressor.method import Method
 from fwd2bot_core.compressor.nano import design, trays
 from fwd2bot_core.compressor.nano.data import Words
-from fwd2bot_core.compressor.nano.stages import Learnt, options_after
+from fwd2bot_core.compressor.nano.stages import causal, options_after, writing_length
+from fwd2bot_core.compressor.training.course import Learnt
 
 MOST = 36  # tokens of any method here, but for all of them
 PIXELS_A_TOKEN = design.PIXELS // design.GRID
@@ -55,6 +56,14 @@ class Reading:
 
     def begin(self, words: Words) -> None:
         """Fill in what is known beforehand."""
+
+    def to(self, device: str) -> None:
+        """Move all that it computes with, in place."""
+        for part in vars(self).values():
+            if isinstance(part, nn.Module):
+                part.to(device)
+            elif isinstance(part, nn.Parameter):
+                part.data = part.data.to(device)
 
     def learns(self) -> Learnt:
         return {}
@@ -102,13 +111,13 @@ class Ours(Twin):
         """Summary tokens begin as the names of the compartments."""
         ids = torch.tensor([words.ids[name] for name in trays.CELLS])
         with torch.no_grad():
-            self.net.summary_tokens[: len(ids)] = self.net.lvlm.embed(ids)
+            self.net.summary_tokens[: len(ids)] = self.net.lvlm.embed(ids.to(self.net.summary_tokens.device))
 
     def learns(self) -> Learnt:
         return distinct(self.net.own_parameters())
 
     def image(self, pixels: torch.Tensor, k: int) -> torch.Tensor:
-        return self.net.summarise(self.seen(pixels), k)
+        return self.net.summarise(self.seen(pixels), k, **writing(self.net, k))
 
 
 class OneAdapter(Ours):
@@ -137,7 +146,7 @@ class SinglePass(OneAdapter):
         return made
 
     def tokens(self, image: torch.Tensor, k: int) -> torch.Tensor:
-        return self.net.summarise(image[:, : design.VISUAL], k)
+        return self.net.summarise(image[:, : design.VISUAL], k, **writing(self.net, k))
 
 
 class Pooling(Twin):
@@ -205,7 +214,7 @@ class Querying(Twin):
 
     def image(self, pixels: torch.Tensor, k: int) -> torch.Tensor:
         seen = self.seen(pixels)
-        later = torch.full((k, k), -torch.inf).triu(1)
+        later = seen.new_full((k, k), -torch.inf, dtype=torch.float32).triu(1)
         asked = self.queries[:k].expand(len(seen), -1, -1)
         found: torch.Tensor = self.looks(asked, seen, tgt_mask=later)
         return found
@@ -231,6 +240,11 @@ def make(name: str, origin: Origin, seed: int) -> Reading:
         made = kind(origin.net(METHODS[name].most))
     made.begin(origin.words)
     return made
+
+
+def writing(net: DoubleForward, k: int) -> dict[str, torch.Tensor]:
+    """What pass 1 needs beside its sequence."""
+    return causal(writing_length(net, k), net.summary_tokens.device)
 
 
 def distinct(found: Learnt) -> Learnt:

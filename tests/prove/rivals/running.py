@@ -26,8 +26,9 @@ import torch
 from fwd2bot_core.compressor import bundle, manifest
 from fwd2bot_core.compressor.double_forward import script
 from fwd2bot_core.compressor.nano import data, design, train
-from fwd2bot_core.compressor.nano.on_processor import made_faster
-from fwd2bot_core.compressor.nano.stages import Bench
+from fwd2bot_core.compressor.nano.faster import made_faster
+from fwd2bot_core.compressor.nano.lessons import Bench
+from fwd2bot_core.compressor.training.course import Graphed
 from fwd2bot_core.compressor.training.loop import Progress, Recipe
 from fwd2bot_core.compressor.training.loop import run as learn_by
 from fwd2bot_core.compressor.training.team import Team
@@ -59,6 +60,8 @@ class Place:
     work: Path
     out: Path
     pool: Path | None = None
+    device: str = "cpu"
+    processes: int = 4  # that prepare lessons for a GPU
 
     @cached_property
     def fingerprint(self) -> str:
@@ -132,8 +135,10 @@ def complete(place: Place, run: Run, until: float = math.inf) -> bool:
         folder = place.work / place.key(run)
         folder.mkdir(parents=True, exist_ok=True)
         method = methods.make(run.method, place.origin, run.seed)
+        method.to(place.device)
         checkpoint = folder / "checkpoint.pt"
         progress = _learn(place, run, method, checkpoint, until)
+        method.to("cpu")
         if run.name in KEPT:
             _keep(folder / f"{run.name}.pt", method.learns())
             print(f"what it learned: {folder / run.name}.pt", flush=True)
@@ -146,12 +151,20 @@ def complete(place: Place, run: Run, until: float = math.inf) -> bool:
 def _learn(place: Place, run: Run, method: methods.Reading, checkpoint: Path, until: float) -> Progress:
     if not run.steps:
         return Progress()
-    learnt, terms = lessons(place.bench, method, run, place.settings.batch, place.settings.lead)
-    recipe = Recipe(
-        run.name, run.steps, math.inf, place.settings.rate, place.settings.batch, weight_decay=0.0
-    )
+    course = lessons(place.bench, method, run, place.settings.lead)
+    recipe = Recipe(run.name, run.steps, math.inf, place.settings.rate, run.batch, weight_decay=0.0)
+    device = place.device != "cpu"
+    terms = Graphed(course, steps=run.steps, processes=place.processes) if device else course.terms
     with made_faster(method.net):
-        return learn_by(recipe, learnt, terms, checkpoint, rates=method.rates(), team=Until(moment=until))
+        return learn_by(
+            recipe,
+            course.learn,
+            terms,
+            checkpoint,
+            own_backward=device,
+            rates=method.rates(),
+            team=Until(moment=until),
+        )
 
 
 def _examine(place: Place, run: Run, method: methods.Reading) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tests.prove.rivals.plan import ALL, PREFIXES, SEEDS, SQUARES, Settings
+from tests.prove.rivals.plan import ALL, BATCH, PREFIXES, SEEDS, SQUARES, Settings
 
 NAMES = {
     "ours": "ours: double forward pass, both losses",
@@ -27,7 +27,7 @@ def rivals_page(told: Mapping[str, Any], settings: Settings, machine: str) -> st
     lines = [
         "# Tokens that are needed, against four rivals",
         "",
-        f"Made by `python -m tests.prove.rivals`: {settings.steps} steps of {settings.batch} pictures for each, the "
+        f"Made by `python -m tests.prove.rivals`: {settings.steps} steps of {BATCH} pictures for each, the "
         f"same pictures, questions and rate; {settings.trays} held-out trays. {machine}".rstrip(),
         "",
         "| method | learned numbers | "
@@ -88,7 +88,7 @@ def ablations_page(told: Mapping[str, Any], settings: Settings, machine: str) ->
     lines = [
         f"# What each part gives, with {settings.ablated_k} tokens",
         "",
-        f"Made by `python -m tests.prove.rivals`: {settings.short_steps} steps of {settings.batch} pictures, "
+        f"Made by `python -m tests.prove.rivals`: {settings.short_steps} steps of {BATCH} pictures, "
         f"{len(SEEDS)} seeds each, a short training; {settings.trays} held-out trays. Mean and "
         f"standard deviation over the seeds. All are led at first, contrast alone, too, as on the page of "
         f"rivals (here to the means of as many squares as there are tokens). {machine}".rstrip(),

@@ -7,7 +7,7 @@ import torch
 
 from fwd2bot_core.compressor.adapters import LoraLinear
 from fwd2bot_core.compressor.lvlm import Stage
-from fwd2bot_core.compressor.nano.on_processor import made_faster
+from fwd2bot_core.compressor.nano.faster import made_faster
 from tests.core.compressor import models
 
 
