@@ -37,11 +37,19 @@ def main(
     batch: Sizes = (1, 8, 32),
     train: Sizes = (1, 4, 8),
     rounds: Rounds = 5,
+    compiled: bool = True,
     out: Out = OUT,
 ) -> int:
-    """Measure everything on the first CUDA device."""
+    """Measure everything on the first CUDA device; ``--no-compiled``: but for torch.compile, which takes most of the
+    time."""
     card, before = device(), evidence.begin()
-    plan = table.Plan(shape=shapes.SHAPES[shape], batches=batch, train=train, rounds=rounds)
+    plan = table.Plan(
+        shape=shapes.SHAPES[shape],
+        batches=batch,
+        train=train,
+        rounds=rounds,
+        compile_options=None if compiled else {},
+    )
     found = table.everything(plan)
     table.show(found, f"{shape}, {str(plan.dtype).removeprefix('torch.')}, {card['name']}")
     evidence.write(out / "gpu.json", before, {"device": card, "shape": shape, "rounds": rounds, **found})
