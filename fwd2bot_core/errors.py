@@ -21,6 +21,7 @@
     ├── CompressorError                1
     │   ├── BundleInvalid              5  a bundle whose bytes are not what its manifest says
     │   ├── CompressorMismatch         1  tokens of one compressor offered to another
+    │   ├── DeviceMemoryFull           1  too many images at a time for the GPU
     │   ├── TrainingFailed             1  a loss is no number, or a checkpoint is none
     │   └── TrainingStopped            1  somebody asked; what was learned is saved
     ├── ImageRejected                  3  one image cannot be compressed; carries a reason for its row
@@ -158,6 +159,10 @@ class BundleInvalid(CompressorError):
 
 class CompressorMismatch(CompressorError):
     """Summary tokens of one compressor were offered to another; they must never mix."""
+
+
+class DeviceMemoryFull(CompressorError):
+    """The device cannot hold so many images at a time; what was tried is freed, fewer may fit."""
 
 
 class TrainingFailed(CompressorError):

@@ -60,6 +60,7 @@ class Installation:
             view=settings.view(collection),
             threads=settings.execution.torch_threads,
             limits=self.limits,
+            device=settings.execution.device,
         )
         if loaded.spec.fingerprint != planned.fingerprint:
             raise CompressorMismatch(
@@ -91,6 +92,7 @@ class Installation:
             archive=settings.archive.store,
             archive_s3=settings.archive.s3,
             micro_batch=settings.compressor.micro_batch,
+            device=settings.execution.worker_device,
             torch_threads=settings.execution.torch_threads,
             fetch_threads=settings.execution.fetch_threads,
             limits=self.limits,

@@ -76,7 +76,7 @@ def judged(
     except Exception:
         if len(images) == 1:
             return [None]
-        return [
-            judged(compressor, [image], row[None], probes)[0]
-            for image, row in zip(images, stored, strict=True)
-        ]
+    # Not above: an error that is being handled keeps its tensors, and memory may be what there is too little of.
+    return [
+        judged(compressor, [image], row[None], probes)[0] for image, row in zip(images, stored, strict=True)
+    ]

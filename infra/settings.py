@@ -25,6 +25,7 @@ from pydantic_settings import (
 )
 from pydantic_settings.exceptions import SettingsError as UnreadableVariable
 
+from fwd2bot_core.compressor.loading import Device
 from fwd2bot_core.compressor.view import View
 from fwd2bot_core.compressor.view_settings import ViewSettings
 from fwd2bot_core.errors import SettingsError, UsageError
@@ -116,6 +117,10 @@ class ExecutionSettings(Section):
         le=256,
         description="worker processes; as many are expected of a scheduler, or of the GPUs here",
     )
+    device: Device = Field(
+        "auto",
+        description="cpu, cuda, or auto: the GPU if there is one, but with executor local the processor",
+    )
     torch_threads: int = Field(1, ge=0, le=512, description="threads of one forward pass; 0 = torch's own")
     fetch_threads: int = Field(4, ge=1, le=256, description="concurrent reads and decodes a worker")
     memory_limit: Memory = Field("auto", description="of a worker, such as 8GiB; 'auto' shares the machine's")
@@ -126,6 +131,12 @@ class ExecutionSettings(Section):
     slurm: dict[str, Any] = Field(
         {}, description="what dask_jobqueue.SLURMCluster takes: queue, walltime, ..."
     )
+
+    @property
+    def worker_device(self) -> Device:
+        """What a worker computes on. Workers of ``local`` all see the same GPUs, so each would put its copy of the
+        model on the first one: that happens only where "cuda" is said."""
+        return "cpu" if self.device == "auto" and self.executor == "local" else self.device
 
     @model_validator(mode="after")
     def _beyond_this_machine_is_tls(self) -> Self:

@@ -24,8 +24,8 @@ import numpy as np
 
 from fwd2bot_core.audit.segment import segment_path, write_segment
 from fwd2bot_core.compressor.decode import DecodeLimits
-from fwd2bot_core.compressor.loading import load
-from fwd2bot_core.compressor.protocol import Compressor, Prepared, Summary
+from fwd2bot_core.compressor.loading import Device, load
+from fwd2bot_core.compressor.protocol import Compressor
 from fwd2bot_core.compressor.view import BUNDLES_OWN, View
 from fwd2bot_core.errors import (
     ClusterError,
@@ -39,6 +39,7 @@ from fwd2bot_core.tokens.numbers import finite_rows
 from fwd2bot_core.tokens.shard import ShardRow, ShardWriter, shard_path
 from fwd2bot_core.work import Batch, ImageFact, Receipt, Reject, SegmentFact, ShardFact, StageSeconds
 from infra.crashpoints import reach
+from infra.first_pass import FirstPass, Passed
 from infra.judging import UNJUDGED, Probing, judged
 from infra.objects import ObjectStore, S3Options, open_store
 from infra.objects.named import create_named
@@ -64,6 +65,7 @@ class WorkerConfig:
     view: View = BUNDLES_OWN
     probing: Probing = UNJUDGED
     codec: CodecName = "exact"
+    device: Device = "cpu"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +105,13 @@ def _tools(config: WorkerConfig) -> _Tools:
     # The model's thread gives Python's lock away at each operation, and gets it back from a decoding thread only
     # after this long: with the default of 5 ms a small model waits a tenth of its time.
     sys.setswitchinterval(SWITCH_SECONDS)
-    compressor = load(config.bundle, view=config.view, threads=config.torch_threads, limits=config.limits)
+    compressor = load(
+        config.bundle,
+        view=config.view,
+        threads=config.torch_threads,
+        limits=config.limits,
+        device=config.device,
+    )
     if compressor.spec.fingerprint != config.fingerprint:
         raise ClusterError(
             f"bundle {config.bundle!r} on {_whoami()} has fingerprint {compressor.spec.short}, the run was planned for "
@@ -143,11 +151,10 @@ def compress_batch(batch: Batch, config: WorkerConfig) -> Receipt:
         encoded: deque[Future[None]] = deque()
         ahead = 2 * config.micro_batch + config.fetch_threads
         fetched = fetch_all(readers, batch.units, tools.source, ahead)
-        good: Prepared | None = None  # the last image that went through
+        forward = FirstPass(tools.compressor)
         for group in _groups(fetched, config.micro_batch, facts, watch):
             with watch("forward"):
-                passed = _forward(tools.compressor, group, good)
-            good = next((items[-1].prepared for items, it in passed if isinstance(it, Summary)), good)
+                passed = forward(group)
             reach("worker.forward-done")
             with watch("fidelity"):
                 known = _judge(tools, writer, passed, config.probing)
@@ -180,40 +187,10 @@ def _groups(
         yield group
 
 
-def _forward(
-    compressor: Compressor, group: list[Fetched], good: Prepared | None
-) -> list[tuple[list[Fetched], Summary | Reject]]:
-    """First pass over a micro-batch; if it raises, over each image alone, so that one cannot spoil the others. If
-    all of them raise, an image that went through before tells whether the model fails or the images do; without one,
-    several are too many to blame. A failing model is the batch's error, and no image's."""
-    try:
-        return [(group, _pass_one(compressor, group))]
-    except Exception:
-        alone = [([item], _pass_or_reject(compressor, item)) for item in group]
-        if any(isinstance(result, Summary) for _, result in alone):
-            return alone
-        if good is not None:
-            compressor.compress([good])
-        elif len(group) > 1:
-            raise
-        return alone
-
-
-def _pass_one(compressor: Compressor, group: list[Fetched]) -> Summary:
-    return compressor.compress([item.prepared for item in group if item.prepared is not None])
-
-
-def _pass_or_reject(compressor: Compressor, item: Fetched) -> Summary | Reject:
-    try:
-        return _pass_one(compressor, [item])
-    except Exception as error:
-        return Reject(RejectReason.INTERNAL, f"the forward pass raised {type(error).__name__}: {error}")
-
-
 def _judge(
     tools: _Tools,
     writer: ShardWriter,
-    passed: list[tuple[list[Fetched], Summary | Reject]],
+    passed: Passed,
     probing: Probing,
 ) -> dict[int, Fidelity | None]:
     """Fidelity by object version, of what will be stored; None for one that was chosen and could not be judged. On the
@@ -234,7 +211,7 @@ def _judge(
 
 def _encode(
     writer: ShardWriter,
-    passed: list[tuple[list[Fetched], Summary | Reject]],
+    passed: Passed,
     known: dict[int, Fidelity | None],
     facts: dict[int, ImageFact],
     watch: _Stopwatch,

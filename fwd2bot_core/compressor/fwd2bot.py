@@ -27,7 +27,7 @@ from fwd2bot_core.compressor.preprocess import cut
 from fwd2bot_core.compressor.probes import Probe
 from fwd2bot_core.compressor.protocol import Answer, CompressorSpec, Prepared, Summary
 from fwd2bot_core.compressor.view import BUNDLES_OWN, View
-from fwd2bot_core.errors import CompressorMismatch, UsageError
+from fwd2bot_core.errors import CompressorMismatch, DeviceMemoryFull, UsageError
 from fwd2bot_core.tokens.fidelity import Finding, of_all_crops
 
 
@@ -92,7 +92,6 @@ class Fwd2BotCompressor:
         looks = [self._eye.see(crop) for crop in cut(found.image, self._view.crops)]
         return Prepared(self._eye.gather(looks), found.width, found.height, found.format)
 
-    @torch.inference_mode()
     def compress(self, images: Sequence[Prepared]) -> Summary:
         """First pass over every crop of ``images``, as many crops at a time as there are images: memory is
         bounded by the micro-batch, however many crops a view has. Tokens lie in the order of the crops.
@@ -100,8 +99,18 @@ class Fwd2BotCompressor:
         ``pooled`` is the mean over the thumbnail's tokens where there is one, since it shows what a caption
         describes, else over all tokens. The same micro-batch gives the same bits. Another composition gives the
         same numbers up to floating-point rounding, since kernels add in another order at another size. Crops whose
-        tokens differ in number are batched apart, so that none is padded.
+        tokens differ in number are batched apart, so that none is padded. Raises ``DeviceMemoryFull`` when they are
+        too many for the GPU, whose memory is then as before.
         """
+        try:
+            return self._compress(images)
+        except torch.OutOfMemoryError as error:
+            said = str(error).partition(". ")[0]
+        torch.cuda.empty_cache()  # only here: the error held the tensors of the frames that it passed
+        raise DeviceMemoryFull(f"{len(images)} images at a time are too many for the GPU: {said}")
+
+    @torch.inference_mode()
+    def _compress(self, images: Sequence[Prepared]) -> Summary:
         k, d = self._spec.k, self._spec.d
         crops = [crop for image in images for crop in _crops(image)]
         states = torch.empty(

@@ -97,7 +97,8 @@ class Compressor(Protocol):
 
     def compress(self, images: Sequence[Prepared]) -> Summary:
         """First pass over a micro-batch, in the order given. Non-finite states are returned, not hidden:
-        the codec refuses them row by row, so that one bad image does not take its batch with it."""
+        the codec refuses them row by row, so that one bad image does not take its batch with it. Raises
+        ``DeviceMemoryFull`` when fewer at a time may fit."""
         ...
 
     @property

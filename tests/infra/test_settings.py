@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from fwd2bot_core.compressor.loading import Device
 from fwd2bot_core.compressor.view import View
 from fwd2bot_core.errors import SettingsError
 from infra.database import open_ledger
-from infra.settings import Settings, explain_settings, load_settings
+from infra.settings import ExecutionSettings, Settings, explain_settings, load_settings
 
 WriteToml = Callable[[str], Path]
 
@@ -271,6 +272,22 @@ def test_secrets_that_would_not_reach_the_workers_are_refused(toml: WriteToml) -
     with pytest.raises(SettingsError, match="secrets do not travel to worker processes") as caught:
         load_settings(file)
     assert SECRET not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("executor", "device", "workers"),
+    [
+        ("local", "auto", "cpu"),
+        ("local", "cuda", "cuda"),
+        ("local-cuda", "auto", "auto"),
+        ("inline", "auto", "auto"),
+        ("inline", "cpu", "cpu"),
+    ],
+)
+def test_workers_of_one_machine_share_its_gpu_only_where_that_is_said(
+    executor: str, device: Device, workers: Device
+) -> None:
+    assert ExecutionSettings(executor=executor, device=device).worker_device == workers
 
 
 def test_settings_are_frozen() -> None:

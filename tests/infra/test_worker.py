@@ -109,7 +109,7 @@ def shard(config: WorkerConfig, receipt: Receipt) -> io.BytesIO:
 
 
 def use(monkeypatch: pytest.MonkeyPatch, compressor: FakeCompressor) -> None:
-    monkeypatch.setattr(infra.worker, "load", lambda name, *, view, threads, limits: compressor)
+    monkeypatch.setattr(infra.worker, "load", lambda name, *, view, threads, limits, device: compressor)
 
 
 def rotated(angle: int) -> bytes:

@@ -275,7 +275,7 @@ def make_world(
     ``originals``: the collection's settings, where its store is a real one.
     """
     use_compressor(monkeypatch, Grown())
-    monkeypatch.setattr(infra.installation, "load", lambda name, *, view, threads, limits: Grown())
+    monkeypatch.setattr(infra.installation, "load", lambda name, *, view, threads, limits, device: Grown())
     stormy = Stormy(f"disposals-{next(_fresh)}")
     root.mkdir(exist_ok=True)
     (root / "vault").mkdir()

@@ -101,7 +101,7 @@ def count(house: Installation, table: sa.Table, *where: sa.ColumnElement[bool]) 
 def use_compressor(monkeypatch: pytest.MonkeyPatch, compressor: FakeCompressor) -> None:
     """Nights of this test, in this process, compress with this one."""
     monkeypatch.setattr(infra.installation, "read_spec", lambda name, view: compressor.spec)
-    monkeypatch.setattr(infra.worker, "load", lambda name, *, view, threads, limits: compressor)
+    monkeypatch.setattr(infra.worker, "load", lambda name, *, view, threads, limits, device: compressor)
     infra.worker._tools.cache_clear()
 
 

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import weakref
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
-from fwd2bot_core.errors import CompressorMismatch, ImageRejected, UsageError
+from fwd2bot_core.errors import CompressorMismatch, DeviceMemoryFull, ImageRejected, UsageError
 from tests.core.compressor import models
 
 
@@ -62,6 +63,23 @@ def test_pooled_is_the_mean_token_at_length_one(compressor, prepared):
     mean = found.tokens.mean(axis=1)
     assert found.pooled.dtype == np.float32
     np.testing.assert_allclose(found.pooled, mean / np.linalg.norm(mean, axis=1, keepdims=True), rtol=1e-5)
+
+
+def test_a_gpu_that_cannot_hold_so_many_says_so_and_holds_nothing_of_them(compressor, prepared, monkeypatch):
+    whole, kept = compressor.net.visual, []
+
+    def full(pixels):
+        kept.append(weakref.ref(pixels))
+        if len(pixels) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB. GPU 0 has ...")
+        return whole(pixels)
+
+    monkeypatch.setattr(compressor.net, "visual", full)
+    with pytest.raises(DeviceMemoryFull, match=r"7 images at a time .*: CUDA out of memory$") as refused:
+        compressor.compress(prepared)
+    assert kept[0]() is None  # with the error in hand, as whoever catches it has
+    assert refused.value.__cause__ is None
+    assert compressor.compress(prepared[:2]).tokens.shape == (2, 3, 16)
 
 
 def test_no_images_give_no_rows(compressor):
