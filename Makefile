@@ -2,9 +2,10 @@
 PYTHON ?= python3
 VENV   ?= .venv
 DEMO   ?= demo
+PARTS  ?= parts
 BIN    := $(VENV)/bin
 
-.PHONY: demo test check bench gpu prove clean
+.PHONY: demo test check bench gpu prove up down clean
 
 demo: $(VENV)/.installed
 	$(BIN)/fwd2bot demo $(DEMO)
@@ -49,6 +50,13 @@ prove: $(VENV)/.installed-test
 	$(BIN)/python -m tests.prove.fidelity_auroc
 	$(BIN)/python -m tests.prove.tiles
 	$(BIN)/python -m tests.prove.rivals --minutes 240
+
+# All real parts on this machine, without containers; `make up` again starts what died. `make down CLEAN=1` forgets data.
+up: $(VENV)/.installed-test
+	$(BIN)/python -m tests.parts up $(PARTS)
+
+down: $(VENV)/.installed-test
+	$(BIN)/python -m tests.parts down $(PARTS) $(if $(CLEAN),--clean)
 
 clean:
 	rm -rf $(DEMO) prove-work

@@ -43,9 +43,9 @@ KEYS = {
 def set_up() -> Iterator[S3Server]:
     """The `store` of compose.yaml on free ports of loopback, after its `store-setup` has run twice."""
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(weed, "_command", as_in_compose)
-        patched.setattr(weed, "_environment", environment_of_compose)
-        patched.setattr(weed, "_fsync_each_object", run_setup)
+        patched.setattr(weed, "command", as_in_compose)
+        patched.setattr(weed, "environment_of", environment_of_compose)
+        patched.setattr(weed, "fsync_each_object", run_setup)
         with weed.seaweedfs() as server:
             yield server
 
@@ -55,7 +55,7 @@ def as_in_compose(home: Path, ports: dict[str, int]) -> list[str]:
     (home / "data").mkdir()
     sockets = {f"{part}.localSocket": home / f"{part}.sock" for part in ("filer", "s3")}
     here = {"dir": home / "data", "ip": "127.0.0.1", "ip.bind": "127.0.0.1", **sockets, **ports}
-    return [weed._weed(), *STORE["command"], *(f"-{name}={value}" for name, value in here.items())]
+    return [weed.weed(), *STORE["command"], *(f"-{name}={value}" for name, value in here.items())]
 
 
 def environment_of_compose(home: Path, server: S3Server) -> dict[str, str]:
@@ -72,7 +72,7 @@ def run_setup(environment: dict[str, str], home: Path, ports: dict[str, int]) ->
         part.upper(): f"127.0.0.1:{ports[f'{part}.port']}.{ports[f'{part}.port.grpc']}"
         for part in ("master", "filer")
     }
-    path = f"{Path(weed._weed()).parent}{os.pathsep}{environment['PATH']}"
+    path = f"{Path(weed.weed()).parent}{os.pathsep}{environment['PATH']}"
     given = {**environment, **addresses, **KEYS, "PATH": path, "POLICIES": str(DEPLOY)}
     for _ in range(2):
         done = subprocess.run(

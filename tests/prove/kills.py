@@ -21,6 +21,7 @@ import cyclopts
 from fwd2bot_core.compressor.loading import read_spec
 from infra.crashpoints import DRIVER_STEPS, WORKER_STEPS
 from tests.bench import machine, photos
+from tests.parts.process import kill_session
 from tests.prove import checks, poison
 from tests.prove.evidence import Evidence, Record
 from tests.prove.site import (
@@ -29,7 +30,6 @@ from tests.prove.site import (
     Ended,
     Site,
     kill_driver_after,
-    kill_session,
     kill_worker_after,
     outlived_by,
 )

@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from typing import Any
 import psutil
 
 from infra.crashpoints import VARIABLE
+from tests.parts.process import kill_session, members
 
 WORKERS = 2
 BATCH = 50
@@ -123,21 +124,6 @@ def _json(text: str) -> dict[str, Any]:
         found = json.loads(text)
         return found if isinstance(found, dict) else {}
     return {}
-
-
-def members(session: int) -> Iterator[psutil.Process]:
-    """Living processes of a session, also those whose parent is gone."""
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error, ProcessLookupError):
-            if os.getsid(process.pid) == session and process.status() != psutil.STATUS_ZOMBIE:
-                yield process
-
-
-def kill_session(session: int) -> None:
-    """End whatever is left of a command that we started."""
-    for process in members(session):
-        with contextlib.suppress(psutil.Error):
-            process.kill()
 
 
 def outlived_by(session: int, patience: float = 60.0) -> float:

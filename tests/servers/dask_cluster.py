@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,26 +32,37 @@ def tls_cluster(folder: Path) -> Iterator[TlsCluster]:
     """Certificates are made for 127.0.0.1 alone; logs lie in ``folder``."""
     folder.mkdir(parents=True, exist_ok=True)
     certificates, port = folder / "certs", free_port()
-    made = fwd2bot("cluster", "certs", certificates, "--host", "127.0.0.1", "--json")
-    commands = json.loads(made.stdout)["start"]
+    started = commands(certificates, port)
     with ExitStack() as running:
         scheduler, worker = (
-            running.enter_context(_started(commands[name], port, folder, name))
-            for name in ("scheduler", "worker")
+            running.enter_context(_started(*started[name], folder, name)) for name in ("scheduler", "worker")
         )
-        _await(port, scheduler, folder / "scheduler.log")
+        await_listener(port, lambda: scheduler.poll() is None, folder / "scheduler.log")
         yield TlsCluster(f"tls://127.0.0.1:{port}", certificates, scheduler, worker)
 
 
-@contextmanager
-def _started(command: str, port: int, folder: Path, name: str) -> Iterator[subprocess.Popen[bytes]]:
-    setting, dask, *rest = shlex.split(command.replace("8786", str(port)))
+def commands(certificates: Path, port: int) -> dict[str, tuple[list[str], dict[str, str]]]:
+    """Makes certificates; how scheduler and worker of 127.0.0.1 are started, and with which variables."""
+    made = fwd2bot("cluster", "certs", certificates, "--host", "127.0.0.1", "--json")
+    said = json.loads(made.stdout)["start"]
+    return {name: _parsed(said[name], port) for name in ("scheduler", "worker")}
+
+
+def _parsed(line: str, port: int) -> tuple[list[str], dict[str, str]]:
+    setting, dask, *rest = shlex.split(line.replace("8786", str(port)))
     assert dask == "dask"
     variable, _, value = setting.partition("=")
+    return [sys.executable, "-m", "dask", *rest], {variable: value, "PYTHONPATH": str(ROOT)}
+
+
+@contextmanager
+def _started(
+    command: list[str], variables: dict[str, str], folder: Path, name: str
+) -> Iterator[subprocess.Popen[bytes]]:
     with (folder / f"{name}.log").open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "dask", *rest],
-            env={**os.environ, variable: value, "PYTHONPATH": str(ROOT)},
+            command,
+            env={**os.environ, **variables},
             cwd=folder,
             stdout=log,
             stderr=log,
@@ -67,7 +78,7 @@ def _started(command: str, port: int, folder: Path, name: str) -> Iterator[subpr
                 process.wait()
 
 
-def _await(port: int, process: subprocess.Popen[bytes], log: Path, seconds: float = 60) -> None:
+def await_listener(port: int, lives: Callable[[], bool], log: Path, seconds: float = 60) -> None:
     """Until something listens there."""
     deadline = time.monotonic() + seconds
     while True:
@@ -75,7 +86,7 @@ def _await(port: int, process: subprocess.Popen[bytes], log: Path, seconds: floa
             socket.create_connection(("127.0.0.1", port), timeout=5).close()
             return
         except OSError:
-            assert process.poll() is None, log.read_text()
+            assert lives(), log.read_text()
             assert time.monotonic() < deadline, log.read_text()
             time.sleep(0.2)
 

