@@ -1,24 +1,26 @@
 """The reading side: runs, images, tokens and answers, from the ledger and the committed shards.
 
-Reads committed rows only and never an original. Knows nothing about how anything was made.
+``Archive`` is what other programs import. Reads committed rows only and never an original. Knows nothing about how
+anything was made.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import sqlalchemy as sa
 
 from fwd2bot_core.audit.segment import read_segment
-from fwd2bot_core.compressor.protocol import Answer
-from fwd2bot_core.tokens.shard import read_many
 from infra import leases
+from infra.archive_face import Archive as Archive
+from infra.archive_face import ask as ask
 from infra.installation import Installation
-from infra.lookup import Stored, find, locate
+from infra.lookup import Stored as Stored
+from infra.lookup import find
+from infra.lookup import locate as locate
+from infra.stored_tokens import many_tokens as many_tokens
+from infra.stored_tokens import tokens as tokens
 from infra.tables import (
     audit_segments,
     batches,
@@ -275,33 +277,3 @@ def _plain(mapping: Any) -> dict[str, Any]:
         name: value.isoformat() if hasattr(value, "isoformat") else value
         for name, value in dict(mapping).items()
     }
-
-
-def tokens(installation: Installation, stored: Stored) -> npt.NDArray[Any]:
-    """The [k, d] summary tokens of one image, read from one row group of its shard.
-
-    Raises ``IntegrityError`` if that row is damaged or shows another image.
-    """
-    found: npt.NDArray[Any] = many_tokens(installation, [stored])[0]
-    return found
-
-
-def many_tokens(installation: Installation, wanted: Sequence[Stored]) -> npt.NDArray[Any]:
-    """The same of several images, [B, k, d] in their order; each shard is opened once."""
-    found: dict[Stored, npt.NDArray[Any]] = {}
-    for shard in dict.fromkeys(stored.shard for stored in wanted):
-        mine = list(dict.fromkeys(stored for stored in wanted if stored.shard == shard))
-        numbers = [stored.object_version_id for stored in mine]
-        with installation.archive.open(shard) as file:
-            rows = read_many(file, [stored.row for stored in mine], mine[0].fingerprint, numbers)
-        found |= dict(zip(mine, rows, strict=True))
-    return np.stack([found[stored] for stored in wanted])
-
-
-def ask(
-    installation: Installation, image: str, question: str, collection: str | None = None
-) -> tuple[Stored, Answer]:
-    """Second pass: an answer from the stored tokens; the original is not touched."""
-    stored = locate(installation, image, collection)
-    numbers = tokens(installation, stored)
-    return stored, installation.compressor(stored.collection).answer(numbers, question)

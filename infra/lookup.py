@@ -16,9 +16,11 @@ import sqlalchemy as sa
 from fwd2bot_core.compressor.protocol import CompressorSpec
 from fwd2bot_core.errors import NotInArchive, UsageError
 from infra.installation import Installation
+from infra.retention_tables import certificates
 from infra.tables import collections, compressors, contents, failures, object_versions, shards, summaries
 
 MIN_DIGITS = 12  # of a sha256, so that it is not taken for a key by accident
+AT_ONCE = 1_000  # numbers that one statement asks for
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,20 +103,41 @@ def _same_content(image: str, found: Sequence[sa.Row[Any]]) -> list[sa.Row[Any]]
 
 
 def _place(connection: sa.Connection, version: sa.Row[Any], spec: CompressorSpec) -> sa.Row[Any] | None:
-    query: sa.Select[Any] = (
+    mine = summaries.c.object_version_id == version.id
+    return connection.execute(_places(spec).where(mine)).one_or_none()
+
+
+def _places(spec: CompressorSpec) -> sa.Select[Any]:
+    """The committed rows of one compressor."""
+    return (
         sa.select(
             shards.c.path,
             summaries.c.row,
             compressors.c.fingerprint,
-            compressors.c.name,
+            compressors.c.name.label("bundle"),
             shards.c.committed_at,
         )
         .select_from(summaries)
         .join(shards, shards.c.id == summaries.c.shard_id)
         .join(compressors, compressors.c.id == summaries.c.compressor_id)
-        .where(summaries.c.object_version_id == version.id, compressors.c.fingerprint == spec.fingerprint)
+        .where(compressors.c.fingerprint == spec.fingerprint)
     )
-    return connection.execute(query).one_or_none()
+
+
+def by_number(connection: sa.Connection, numbers: Sequence[int], spec: CompressorSpec) -> dict[int, Stored]:
+    """Where the tokens of object versions lie, by number; those without any of that compressor are left out."""
+    query = (
+        _places(spec)
+        .add_columns(object_versions, collections.c.name.label("collection"))
+        .join(object_versions, object_versions.c.id == summaries.c.object_version_id)
+        .join(collections, collections.c.id == object_versions.c.collection_id)
+    )
+    found: dict[int, Stored] = {}
+    for start in range(0, len(numbers), AT_ONCE):
+        some = numbers[start : start + AT_ONCE]
+        for row in connection.execute(query.where(summaries.c.object_version_id.in_(some))):
+            found[row.id] = _stored(row, row)
+    return found
 
 
 def _stored(version: sa.Row[Any], place: sa.Row[Any]) -> Stored:
@@ -128,7 +151,7 @@ def _stored(version: sa.Row[Any], place: sa.Row[Any]) -> Stored:
         shard=place.path,
         row=place.row,
         fingerprint=place.fingerprint,
-        bundle=place.name,
+        bundle=place.bundle,
         committed_at=place.committed_at,
     )
 
@@ -146,9 +169,34 @@ def _why_not(connection: sa.Connection, image: str, version: sa.Row[Any], spec: 
         f"{image!r} is known in {version.collection}, but compressor {spec.short} has no committed tokens of its "
         f"current version: {why}."
     )
+    if others := _others(connection, version, spec):
+        said += f" There are some of {others}, which {spec.short} cannot read."
+    if version.destroyed_seq is not None:
+        said += f" Its original was destroyed{_by_certificate(connection, version)}."
     if (older := _older(connection, version, spec)) is not None:
         said += f" An older version has some: ask for it by its sha256, {older[:MIN_DIGITS]}."
     return f"{said} `fwd2bot show {image}` tells its whole life."
+
+
+def _others(connection: sa.Connection, version: sa.Row[Any], spec: CompressorSpec) -> str:
+    """The other compressors that have tokens of it."""
+    rows = connection.execute(
+        sa.select(compressors.c.name, compressors.c.fingerprint)
+        .join(summaries, summaries.c.compressor_id == compressors.c.id)
+        .where(summaries.c.object_version_id == version.id, compressors.c.fingerprint != spec.fingerprint)
+        .order_by(compressors.c.id)
+    )
+    return ", ".join(f"{row.name} {row.fingerprint[:12]}" for row in rows)
+
+
+def _by_certificate(connection: sa.Connection, version: sa.Row[Any]) -> str:
+    """When, and where that is certified."""
+    mine = certificates.c.object_version_id == version.id
+    row = connection.execute(sa.select(certificates).where(mine)).one_or_none()
+    if row is None:
+        return f" (event {version.destroyed_seq} of the audit log)"
+    day = f"{row.deleted_at:%Y-%m-%d %H:%M} UTC"
+    return f" on {day} by list {row.list_id}; `fwd2bot certificate {version.key}` proves it"
 
 
 def _older(connection: sa.Connection, version: sa.Row[Any], spec: CompressorSpec) -> str | None:

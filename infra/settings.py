@@ -32,7 +32,9 @@ from fwd2bot_core.errors import SettingsError, UsageError
 from fwd2bot_core.tokens.codec_name import CodecName
 from infra.audit_settings import AnchorSettings as AnchorSettings
 from infra.audit_settings import AuditSettings
+from infra.capture_settings import CaptureSettings
 from infra.objects import S3Options
+from infra.search_settings import SearchSettings
 from infra.service_settings import ServiceSettings
 from infra.setting_types import (
     Block,
@@ -88,6 +90,7 @@ class CollectionSettings(Section):
     s3: S3Options = Field(default_factory=S3Options, description="how the store is reached, if s3://")
     view: ViewSettings = Field(ViewSettings(), description="how its photos are looked at, where it differs")
     fidelity: FidelitySettings = Field(FidelitySettings(), description="how stored tokens are judged")
+    capture: CaptureSettings = Field(CaptureSettings(), description="when its photos were taken")
     codec: CodecName = Field(
         "exact", description="how tokens are stored: exact, or rounded to int8, bits4, bits3 or bits2"
     )
@@ -118,8 +121,7 @@ class ExecutionSettings(Section):
         description="worker processes; as many are expected of a scheduler, or of the GPUs here",
     )
     device: Device = Field(
-        "auto",
-        description="cpu, cuda, or auto: the GPU if there is one, but with executor local the processor",
+        "auto", description="cpu, cuda, or auto: the GPU if there is one, but with executor local the processor"
     )
     torch_threads: int = Field(1, ge=0, le=512, description="threads of one forward pass; 0 = torch's own")
     fetch_threads: int = Field(4, ge=1, le=256, description="concurrent reads and decodes a worker")
@@ -209,6 +211,7 @@ class Settings(BaseSettings):
     audit: AuditSettings = Field(default_factory=lambda: AuditSettings())
     retention: RetentionSettings = RetentionSettings()
     prefect: PrefectSettings = PrefectSettings()
+    search: SearchSettings = SearchSettings()
     service: ServiceSettings = ServiceSettings()
 
     @model_validator(mode="after")

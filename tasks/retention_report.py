@@ -13,10 +13,9 @@ from collections.abc import Iterator
 from infra.installation import Installation
 from tasks.retention_summary import RetentionSummary
 from tasks.retention_turn import Did
-from tasks.units import visible
+from tasks.units import cell, visible
 
 FIELDS = ("what", "policy", "collection", "name", "objects", "bytes", "detail")
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet takes for a formula
 
 
 def rows(found: RetentionSummary) -> Iterator[tuple[str, str, str, str, int, int, str]]:
@@ -55,7 +54,7 @@ def as_csv(found: RetentionSummary) -> str:
     writer = csv.writer(sink)
     writer.writerow(("run", "acted", *FIELDS))
     for row in rows(found):
-        writer.writerow((found.run_id, "yes" if found.acted else "no", *map(_cell, row)))
+        writer.writerow((found.run_id, "yes" if found.acted else "no", *map(cell, row)))
     return sink.getvalue()
 
 
@@ -119,11 +118,6 @@ def _line(row: tuple[object, ...]) -> str:
     _, policy, collection, name, objects, held, detail = row
     said = [str(part) for part in (policy, collection, name) if part]
     return visible(f"{' / '.join(said)}: {objects} ({held} bytes) {detail}".rstrip())
-
-
-def _cell(value: object) -> object:
-    text = visible(str(value))
-    return value if isinstance(value, int) else f"'{text}" if text.startswith(_FORMULA) else text
 
 
 def _code(text: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet takes for a formula
+
 
 def size(value: float) -> str:
     """Bytes in powers of 1,000: 850 B, 1.25 kB, 35.1 MB."""
@@ -33,3 +35,11 @@ def visible(text: str) -> str:
         char if char.isprintable() else char.encode("unicode_escape", "surrogatepass").decode()
         for char in text
     )
+
+
+def cell(value: object) -> object:
+    """``value`` as a spreadsheet is to take it: a number as it is, nothing as empty, a text never as a formula."""
+    if value is None or isinstance(value, int | float):
+        return "" if value is None else value
+    text = visible(str(value))
+    return f"'{text}" if text.startswith(_FORMULA) else text

@@ -129,6 +129,10 @@ class FakeCompressor:
         """[d], L2-normalised."""
         return _unit(_numbers(text.encode(), self._spec.d))
 
+    def text_tokens(self, text: str) -> npt.NDArray[np.float32]:
+        """[k, d] of one crop, all of them ``embed_text``'s vector."""
+        return np.tile(self.embed_text(text), (self._spec.k // self._view.count, 1))
+
     def _stored(self, numbers: npt.NDArray[np.float32]) -> npt.NDArray[Any]:
         """In the model's dtype; bfloat16 by its bit patterns: float32 without the lower half."""
         if self._spec.dtype == "bfloat16":

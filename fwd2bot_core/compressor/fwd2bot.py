@@ -181,10 +181,19 @@ class Fwd2BotCompressor:
     @torch.inference_mode()
     def embed_text(self, text: str) -> npt.NDArray[np.float32]:
         """The text as an L2-normalised vector [d] in the space of ``Summary.pooled``."""
-        ids = torch.tensor([[*self._opening(), *self._ids(text)]], device=self._device)
-        states = self.net.summarise_text(ids, k=self._k)
-        vector: npt.NDArray[np.float32] = pool(states)[0].cpu().numpy()
+        vector: npt.NDArray[np.float32] = pool(self._text_states(text))[0].cpu().numpy()
         return vector
+
+    @torch.inference_mode()
+    def text_tokens(self, text: str) -> npt.NDArray[np.float32]:
+        """The text's own summary tokens [k, d], as many as one crop has."""
+        tokens: npt.NDArray[np.float32] = self._text_states(text)[0].float().cpu().numpy()
+        return tokens
+
+    def _text_states(self, text: str) -> torch.Tensor:
+        """[1, k, d]."""
+        ids = torch.tensor([[*self._opening(), *self._ids(text)]], device=self._device)
+        return self.net.summarise_text(ids, k=self._k)
 
     @property
     def _device(self) -> torch.device:

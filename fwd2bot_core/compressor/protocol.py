@@ -128,3 +128,7 @@ class Compressor(Protocol):
     def embed_text(self, text: str) -> npt.NDArray[np.float32]:
         """A text as an L2-normalised [d] vector in the space of ``Summary.pooled``."""
         ...
+
+    def text_tokens(self, text: str) -> npt.NDArray[np.float32]:
+        """The text's own summary tokens [k, d], of one crop; ``embed_text`` is their pooled vector."""
+        ...

@@ -157,7 +157,7 @@ def _check(
 
 def read_head(file: BinaryIO) -> Head:
     """Which compressor and codec made this shard. Raises ``IntegrityError`` for anything that is not a shard."""
-    return _guarded(lambda: _head(_open(file)))
+    return guarded(lambda: _head(opened(file)))
 
 
 def read_rows(file: BinaryIO) -> list[ShardRow]:
@@ -165,10 +165,10 @@ def read_rows(file: BinaryIO) -> list[ShardRow]:
     names = ["object_version_id", "content_sha256", *_PLAIN]
 
     def read() -> list[ShardRow]:
-        rows = _open(file).read(columns=names).to_pylist()
+        rows = opened(file).read(columns=names).to_pylist()
         return [ShardRow(**row | {"content_sha256": row["content_sha256"].hex()}) for row in rows]
 
-    return _guarded(read)
+    return guarded(read)
 
 
 def read_tokens(
@@ -193,16 +193,11 @@ def read_many(
     expected = object_version_ids or [None] * len(rows)
 
     def read() -> npt.NDArray[Any]:
-        shard = _open(file)
-        head = _head(shard)
+        shard = opened(file)
+        head = head_by(shard, fingerprint)
         spec = head.spec
-        if spec.fingerprint != fingerprint:
-            raise CompressorMismatch(
-                f"the tokens were made by {spec.name} ({spec.short}), not by {fingerprint[:12]}; "
-                "use that compressor, or compress the images again"
-            )
         _check_width(shard, head)
-        located = [_locate(shard, row) for row in rows]
+        located = [group_of(shard, row) for row in rows]
         found = np.empty((len(rows), spec.k, spec.d), stored_dtype(spec))
         for group in sorted({group for group, _ in located}):
             mine = [at for at, (its, _) in enumerate(located) if its == group]
@@ -210,11 +205,22 @@ def read_many(
             picked = table.take(pa.array([located[at][1] for at in mine]))
             numbers = picked.column("object_version_id").to_pylist()
             for at, number in zip(mine, numbers, strict=True):
-                _check_image(rows[at], number, expected[at])
+                check_image(rows[at], number, expected[at])
             found[mine] = codecs.decode(picked.column("tokens").combine_chunks(), spec, head.codec)
         return found
 
-    return _guarded(read)
+    return guarded(read)
+
+
+def head_by(shard: Any, fingerprint: str) -> Head:
+    """What an opened shard says of itself. Raises ``CompressorMismatch`` if another compressor made it."""
+    head = _head(shard)
+    if head.spec.fingerprint != fingerprint:
+        raise CompressorMismatch(
+            f"the tokens were made by {head.spec.name} ({head.spec.short}), not by {fingerprint[:12]}; "
+            "use that compressor, or compress the images again"
+        )
+    return head
 
 
 def _check_width(shard: Any, head: Head) -> None:
@@ -224,7 +230,8 @@ def _check_width(shard: Any, head: Head) -> None:
         raise IntegrityError(f"expected {said} bytes in each row, as the shard says, found {held}")
 
 
-def _check_image(row: int, found: int, expected: int | None) -> None:
+def check_image(row: int, found: int, expected: int | None) -> None:
+    """Raises ``IntegrityError`` if a row shows another image than the ledger says (None: it says nothing)."""
     if expected not in (None, found):
         raise IntegrityError(
             f"row {row} of the shard holds object version {found}, not {expected}: the ledger and the shard "
@@ -232,7 +239,7 @@ def _check_image(row: int, found: int, expected: int | None) -> None:
         )
 
 
-def _locate(shard: Any, row: int) -> tuple[int, int]:
+def group_of(shard: Any, row: int) -> tuple[int, int]:
     """The row group that holds ``row``, and its place there."""
     before = 0
     for group in range(shard.num_row_groups if row >= 0 else 0):
@@ -243,7 +250,8 @@ def _locate(shard: Any, row: int) -> tuple[int, int]:
     raise IntegrityError(f"the shard has {shard.metadata.num_rows} rows, so no row {row}")
 
 
-def _open(file: BinaryIO) -> Any:
+def opened(file: BinaryIO) -> Any:
+    """The shard as a Parquet file that notices damaged pages."""
     return pq.ParquetFile(file, page_checksum_verification=True)
 
 
@@ -251,7 +259,7 @@ def _head(shard: Any) -> Head:
     return head_of(shard.schema_arrow.metadata)
 
 
-def _guarded(read: Callable[[], T]) -> T:
+def guarded(read: Callable[[], T]) -> T:
     """``read()``, with what Arrow and Python say about damaged files turned into ``IntegrityError``."""
     try:
         return read()
