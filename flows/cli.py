@@ -13,12 +13,14 @@ import flows.audit_checkpoint
 import flows.audit_keys
 import flows.audit_looking
 import flows.audit_states
+import flows.backfilling
 import flows.deploy
 import flows.destroying
 import flows.disposition
 import flows.holds
 import flows.judging
 import flows.looking
+import flows.moments
 import flows.people
 import flows.policy_life
 import flows.retaining

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
-from datetime import date, datetime
+from dataclasses import dataclass, fields, replace
+from datetime import UTC, date, datetime, time, timedelta
 
+from fwd2bot_core.capture import NOTHING_SAID, Claims
 from fwd2bot_core.errors import RejectReason
 from fwd2bot_core.tokens.codec_name import CodecName
 from fwd2bot_core.tokens.fidelity import Fidelity
@@ -84,6 +85,16 @@ class ImageFact:
     reject: Reject | None
     fidelity: Fidelity | None = None  # of its stored tokens; None: not known
     chosen: bool = False  # to be judged; without a fidelity: it could not be
+    claims: Claims = NOTHING_SAID  # of when it was taken
+
+    def believed(self, night: date) -> ImageFact:
+        """Without claims that the photo was taken after the night that compressed it, or before there were any: by the
+        night's date and not by a clock, so that a batch that runs twice says the same."""
+        if not self.claims.said:
+            return self
+        return replace(
+            self, claims=self.claims.believed(datetime.combine(night, time(), UTC) + timedelta(days=1))
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,6 +98,7 @@ class Installation:
             limits=self.limits,
             codec=source.codec,
             probing=Probing(source.fidelity.sample, source.fidelity.probes),
+            capture=source.capture.rules(),
         )
 
 

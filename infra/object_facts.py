@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 
+from fwd2bot_core.capture import Claims
 from fwd2bot_core.retention.facts import Hold, ObjectFacts, Summary
 from infra.retention_tables import hold_members, legal_holds, object_dates, object_facts, object_tags
 from infra.tables import collections, compressors, object_versions, probe_sets, shards, summaries
@@ -22,7 +24,7 @@ def facts(connection: sa.Connection, numbers: Sequence[int]) -> list[ObjectFacts
     holds, made = _holds(connection, numbers), _summaries(connection, numbers)
     photo = object_versions.c
     rows = connection.execute(
-        sa.select(object_versions, collections.c.name, object_facts.c.captured_at)
+        sa.select(object_versions, collections.c.name, object_facts)
         .join(collections, collections.c.id == photo.collection_id)
         .outerjoin(object_facts, object_facts.c.object_version_id == photo.id)
         .where(photo.id.in_(numbers))
@@ -39,6 +41,7 @@ def facts(connection: sa.Connection, numbers: Sequence[int]) -> list[ObjectFacts
             destroyed=row.destroyed_seq is not None,
             content=row.content_sha256,
             captured_at=row.captured_at,
+            captured_by=claims_of(row).origin,
             dates=dates[row.id],
             tags=frozenset(tags[row.id]),
             holds=tuple(holds[row.id]),
@@ -46,6 +49,18 @@ def facts(connection: sa.Connection, numbers: Sequence[int]) -> list[ObjectFacts
         )
         for row in rows
     ]
+
+
+def claims_of(row: sa.Row[Any]) -> Claims:
+    """What is said of when a photo was taken, of a row of the table ``object_facts``."""
+    doubts = [one.partition(":") for one in (row.doubts or "").split()]
+    return Claims(
+        exif=row.exif_at,
+        name=row.name_at,
+        told=row.told_at,
+        overrules=bool(row.overrules),
+        doubts=tuple((who, why) for who, _, why in doubts),
+    )
 
 
 def _dates(connection: sa.Connection, numbers: Sequence[int]) -> dict[int, dict[str, datetime]]:

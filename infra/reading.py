@@ -13,7 +13,16 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
+from fwd2bot_core.capture import (
+    NOTHING_SAID,
+    UNDATED,
+    CaptureRules,
+    Claims,
+    captured_from_exif,
+    captured_from_key,
+)
 from fwd2bot_core.compressor.decode import DecodeLimits
+from fwd2bot_core.compressor.exif import taken
 from fwd2bot_core.compressor.protocol import Compressor, Prepared
 from fwd2bot_core.errors import (
     ImageRejected,
@@ -36,6 +45,7 @@ class Source:
     originals: ObjectStore
     compressor: Compressor
     limits: DecodeLimits
+    capture: CaptureRules = UNDATED
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +59,7 @@ class Fetched:
     reject: Reject | None
     fetch_seconds: float
     decode_seconds: float
+    claims: Claims = NOTHING_SAID  # of when it was taken
 
 
 def fetch_all(
@@ -92,7 +103,15 @@ def fetch(unit: Unit, source: Source) -> Fetched:
         reject=reject,
         fetch_seconds=(read_at if data is not None else ended) - begun,
         decode_seconds=ended - read_at if data is not None else 0.0,
+        claims=claims_of(unit.key, data, source.capture, source.limits),
     )
+
+
+def claims_of(key: str, data: bytes | None, rules: CaptureRules, limits: DecodeLimits) -> Claims:
+    """What a photo's key and, where it could be read, its file say of when it was taken, as far as ``rules`` ask."""
+    name = None if rules.name is None else captured_from_key(key, rules.name, rules.zone)
+    fields = taken(data, limits) if rules.exif and data is not None else None
+    return Claims(exif=None if fields is None else captured_from_exif(*fields, rules.zone), name=name)
 
 
 _REJECTED_READS = {

@@ -3,6 +3,7 @@
     policies                                                 each version of each policy, word for word
     object_facts 1--* object_dates, object_tags              what policies look at beside the ledger's own facts
     legal_holds 1--* hold_members *--1 object_versions       what must stay whatever a policy says
+    legal_holds 1--* hold_queries                            what it is about, so that later photos are members too
     people 1--* person_roles                                 who may do what, by registered keys
     policies 1--* policy_approvals                           what people signed about a version
     disposition_lists 1--* disposition_items                 what may go, fixed when listed, and what became of it
@@ -56,6 +57,13 @@ object_facts = sa.Table(
     metadata,
     _photo(),
     sa.Column("captured_at", UtcDateTime),  # when the photo was taken; null: nobody knows
+    # what each source says of that, and who is not believed and why, as ``capture.Claims`` has it
+    sa.Column("exif_at", UtcDateTime),
+    sa.Column("name_at", UtcDateTime),
+    sa.Column("told_at", UtcDateTime),
+    sa.Column("overrules", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("doubts", sa.String(100)),
+    sa.Column("seq", sa.BigInteger),  # the newest event that recorded one; null: none but its segment's
 )
 
 object_dates = sa.Table(
@@ -64,6 +72,7 @@ object_dates = sa.Table(
     _photo(),
     sa.Column("name", sa.String(64), primary_key=True),  # end-of-production, warranty-end, ...
     sa.Column("at", UtcDateTime, nullable=False),
+    sa.Column("seq", sa.BigInteger),  # the event that recorded it
 )
 
 object_tags = sa.Table(
@@ -71,6 +80,7 @@ object_tags = sa.Table(
     metadata,
     _photo(),
     sa.Column("tag", sa.String(64), primary_key=True),  # reject, disputed, ...
+    sa.Column("seq", sa.BigInteger),  # the event that recorded it
 )
 
 legal_holds = sa.Table(
@@ -96,6 +106,15 @@ hold_members = sa.Table(
         autoincrement=False,
         index=True,  # a decision asks for one version's holds
     ),
+)
+
+hold_queries = sa.Table(
+    "hold_queries",
+    metadata,
+    sa.Column("hold_id", sa.ForeignKey("legal_holds.id"), primary_key=True, autoincrement=False),
+    sa.Column("collection_id", sa.ForeignKey("collections.id"), primary_key=True, autoincrement=False),
+    sa.Column("keys", sa.String(1000), primary_key=True),  # a pattern of whole keys
+    sa.Column("seen", sa.BigInteger, nullable=False),  # the last object version that was held against it
 )
 
 people = sa.Table(

@@ -12,6 +12,8 @@
     audit_checkpoints 1--* audit_anchors; audit_keys         what was signed, where that is kept outside, by which key
     audit_states                                             nightly lists of every object version and its facts
     installation                                             which archive belongs to this ledger
+    backfill_tables                                          backfills, their slices, who worked on them
+    erasure_tables                                           what is erased from everywhere, and shards written again
     retention_tables                                         policies, holds, people, disposition lists, certificates
     service_tables                                           tokens that people sign in with, sessions, alerts
 
@@ -25,6 +27,8 @@ from enum import StrEnum
 
 import sqlalchemy as sa
 
+import infra.backfill_tables  # noqa: F401  (its tables belong to the same ledger)
+import infra.erasure_tables  # noqa: F401
 import infra.retention_tables  # noqa: F401  (its tables belong to the same ledger)
 import infra.service_tables  # noqa: F401
 from fwd2bot_core.work import STAGES
@@ -70,7 +74,7 @@ contents = sa.Table(
     "contents",
     metadata,
     sa.Column("sha256", sa.String(64), primary_key=True),
-    sa.Column("size", sa.BigInteger, nullable=False),
+    sa.Column("size", sa.BigInteger, nullable=False, index=True),  # what a photo may be a copy of
     sa.Column("width", sa.Integer),
     sa.Column("height", sa.Integer),
     sa.Column("format", sa.String(20)),

@@ -23,6 +23,7 @@ from functools import lru_cache
 import numpy as np
 
 from fwd2bot_core.audit.segment import segment_path, write_segment
+from fwd2bot_core.capture import UNDATED, CaptureRules
 from fwd2bot_core.compressor.decode import DecodeLimits
 from fwd2bot_core.compressor.loading import Device, load
 from fwd2bot_core.compressor.protocol import Compressor
@@ -66,6 +67,7 @@ class WorkerConfig:
     probing: Probing = UNJUDGED
     codec: CodecName = "exact"
     device: Device = "cpu"
+    capture: CaptureRules = UNDATED
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +125,9 @@ def _tools(config: WorkerConfig) -> _Tools:
     gc.freeze()  # a model and its library are half a million objects; collections need not walk them
     return _Tools(
         compressor,
-        Source(open_store(config.originals, s3=config.originals_s3), compressor, config.limits),
+        Source(
+            open_store(config.originals, s3=config.originals_s3), compressor, config.limits, config.capture
+        ),
         open_store(config.archive, s3=config.archive_s3, create_root=True),
         probes,
     )
@@ -245,7 +249,7 @@ def _write(
     watch: _Stopwatch,
 ) -> Receipt:
     """Shard first, then the audit segment that names it, then the receipt."""
-    images = tuple(facts[unit.object_version_id] for unit in batch.units)
+    images = tuple(facts[unit.object_version_id].believed(batch.night) for unit in batch.units)
     shard = None
     if writer.rows:
         with watch("encode"):
@@ -300,6 +304,7 @@ def _fact(item: Fetched, *, row: int | None, reject: Reject | None) -> ImageFact
         format=picture.format if picture else None,
         row=row,
         reject=reject,
+        claims=item.claims,
     )
 
 

@@ -32,7 +32,7 @@ from infra.tables import (
     summaries,
     work,
 )
-from tasks import contents, facts
+from tasks import contents, facts, moments
 from tasks.runs import Run, changing
 
 
@@ -52,6 +52,7 @@ def commit(ledger: Ledger, archive: ObjectStore, run: Run, batch: Batch, receipt
             return  # committed already: this is the second receipt of a batch that ran twice
         facts.count(connection, batch)
         contents.write(connection, receipt)
+        moments.write(connection, receipt)
         if receipt.shard is not None:
             _write_shard(connection, run, batch, receipt, _probe_set(connection, receipt.probes))
         _write_failures(connection, run, batch, receipt)

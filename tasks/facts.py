@@ -6,6 +6,7 @@ the transaction that makes them part of the trail. Knows nothing about what the 
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -14,7 +15,7 @@ from fwd2bot_core.audit.canonical import commitment
 from fwd2bot_core.errors import IntegrityError
 from fwd2bot_core.work import Batch, Unit
 from infra import audit_log
-from infra.tables import object_versions
+from infra.tables import collections, object_versions
 
 EVENTS = (  # types of events that are a fact about one object version: a timeline looks for these
     "image.quarantined",
@@ -26,7 +27,14 @@ EVENTS = (  # types of events that are a fact about one object version: a timeli
     "destruction.unknown",
     "destruction.withdrawn",
     "original.restored",
+    "moment.recorded",
+    "erasure.intended",
+    "erasure.withdrawn",
+    "erasure.confirmed",
 )
+
+
+ROWS_AT_ONCE = 5_000
 
 
 def count(connection: sa.Connection, batch: Batch) -> None:
@@ -64,15 +72,45 @@ def unit_of(row: sa.Row[Any], collection: str) -> Unit:
     )
 
 
+def units(
+    connection: sa.Connection, where: sa.ColumnElement[bool], collection: str | None = None
+) -> Iterator[Unit]:
+    """The object versions that are not gone and for which ``where`` is true, by number, streamed."""
+    query = (
+        sa.select(object_versions, collections.c.name.label("collection"))
+        .join(collections, collections.c.id == object_versions.c.collection_id)
+        .where(object_versions.c.destroyed_seq.is_(None), where)
+        .order_by(object_versions.c.id)
+    )
+    if collection is not None:
+        query = query.where(collections.c.name == collection)
+    for row in connection.execute(query, execution_options={"yield_per": ROWS_AT_ONCE}):
+        yield unit_of(row, row.collection)
+
+
+def subjects(connection: sa.Connection, units: Sequence[Unit]) -> dict[int, dict[str, Any]]:
+    """``subject`` of several images at once, by number; each counts one fact."""
+    audit_log.hold(connection)
+    mine = object_versions.c.id.in_([unit.object_version_id for unit in units])
+    connection.execute(object_versions.update().where(mine).values(facts=object_versions.c.facts + 1))
+    rows = connection.execute(sa.select(object_versions.c.id, object_versions.c.facts).where(mine))
+    counted = {row.id: row.facts - 1 for row in rows}
+    return {unit.object_version_id: _named(unit, counted[unit.object_version_id]) for unit in units}
+
+
 def subject(connection: sa.Connection, unit: Unit) -> dict[str, Any]:
     """What an event that is a fact about one image says of it; counts the fact.
 
     The commitments are those of its segment lines, so that a reader without the ledger sees that they are about the
     same image.
     """
+    return _named(unit, audit_log.next_fact(connection, unit.object_version_id))
+
+
+def _named(unit: Unit, n: int) -> dict[str, Any]:
     return {
         "object_version": unit.object_version_id,
         "unit": commitment(unit.salt, "key", unit.key),
         "identity": commitment(unit.salt, "identity", unit.identity),
-        "n": audit_log.next_fact(connection, unit.object_version_id),
+        "n": n,
     }

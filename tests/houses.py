@@ -38,6 +38,18 @@ def tiny_jpeg(number: int) -> bytes:
     return sink.getvalue()
 
 
+def dated_photo(number: int, taken: str, offset: str | None = None, *, format: str = "JPEG") -> bytes:
+    """A tiny photo that says in its EXIF header when it was taken, as ``2026:11:24 13:05:07``."""
+    image = Image.open(io.BytesIO(tiny_jpeg(number)))
+    exif = Image.Exif()
+    exif[0x010F] = "a camera"
+    exif.get_ifd(0x8769).update({0x9003: taken} | ({0x9011: offset} if offset else {}))
+    exif[0x8769] = 0  # that there is such a directory; Pillow puts its place there
+    sink = io.BytesIO()
+    image.save(sink, format, exif=exif)
+    return sink.getvalue()
+
+
 def lay_out(folder: Path, count: int, *, start: int = 0) -> list[Path]:
     """``count`` tiny photos in ``folder``, numbered from ``start``."""
     folder.mkdir(parents=True, exist_ok=True)

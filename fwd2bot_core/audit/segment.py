@@ -13,12 +13,15 @@ from datetime import date
 from typing import Any
 
 from fwd2bot_core.audit.canonical import canonical, commitment, parse
+from fwd2bot_core.audit.events import rfc3339
 from fwd2bot_core.audit.merkle import inclusion_proof, leaf_hash, root
 from fwd2bot_core.errors import IntegrityError
 from fwd2bot_core.tokens.fidelity import probes_sha256
 from fwd2bot_core.work import Batch, ImageFact, Unit
 
-VERSION = 3  # since 2 a line may have its fidelity, since 3 it bears a number; older ones are proven as ever
+# since 2 a line may have its fidelity, since 3 it bears a number, since 4 it may say when the photo was taken; older
+# ones are proven as ever
+VERSION = 4
 NUMBERED = 3  # the first version whose lines bear numbers
 MILLION = 1_000_000  # an audit record holds no fractions
 
@@ -66,6 +69,10 @@ def _line(batch: Batch, unit: Unit, fact: ImageFact, shard_path: str | None, ask
         }
     elif fact.chosen:
         line["fidelity"] = {"probes": asked}  # it could not be judged by them
+    if said := fact.claims.said:
+        line["captured"] = {who: commitment(unit.salt, who, rfc3339(at)) for who, at in said.items()}
+    if fact.claims.doubts:
+        line["not_believed"] = dict(fact.claims.doubts)
     return line | _outcome(fact, shard_path)
 
 

@@ -95,6 +95,13 @@ def decode(data: bytes, limits: DecodeLimits, *, target: tuple[int, int] | None 
         raise _rejected(name, error) from error
 
 
+def header(data: bytes, limits: DecodeLimits) -> ImageFile.ImageFile:
+    """The file opened, no pixel decoded; raises ``ImageRejected``, and whatever Pillow raises for a broken header."""
+    name = _recognised(data, limits)
+    _quieten(limits)
+    return _OPEN[name](io.BytesIO(data), "")
+
+
 def _recognised(data: bytes, limits: DecodeLimits) -> str:
     """The format's name, if it is one that we may and can read."""
     if not data:

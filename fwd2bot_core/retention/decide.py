@@ -101,7 +101,8 @@ def _dated(given: _Given) -> Iterator[Reason]:
     required = f"known, and not before {given.policy.earliest}"
     for rule in given.rules:
         at = given.photo.date(rule.trigger)
-        value = f"{rule.trigger}: {told(at) if at else 'not known'} (rule {rule.name})"
+        by = f", {given.photo.captured_by}" if rule.trigger == "captured" and given.photo.captured_by else ""
+        value = f"{rule.trigger}: {told(at) if at else 'not known'}{by} (rule {rule.name})"
         yield Reason(Condition.DATED, value, required, at is not None and at >= earliest)
     if not given.rules:
         yield Reason(Condition.DATED, "no rule says which date counts", required, False)

@@ -42,6 +42,7 @@ class ObjectFacts:
     content: str | None = None  # sha256 of its bytes, 64 hex digits
     captured_at: datetime | None = None
     dates: Mapping[str, datetime] = field(default_factory=dict)  # of events, by name
+    captured_by: str = ""  # who says when it was taken, or why nobody is believed, in a few words
     tags: frozenset[str] = frozenset()
     holds: tuple[Hold, ...] = ()
     summaries: Mapping[str, Summary] = field(default_factory=dict)  # by the compressor's fingerprint

@@ -34,6 +34,10 @@ class Act(StrEnum):
     RELEASE_HOLD = "hold.release"
     SEE_CONFIDENTIAL = "hold.see-confidential"
     RESTORE = "original.restore"
+    RECORD_MOMENTS = "moments.record"
+    OVERRULE_MOMENTS = "moments.overrule"
+    PLAN_ERASURE = "erasure.plan"
+    APPROVE_ERASURE = "erasure.approve"
     SIGN_IN = "console.sign-in"
     SEE_ORIGINAL = "original.see"
 
@@ -51,6 +55,10 @@ _ALLOWED: dict[Act, frozenset[Role]] = {
     Act.RELEASE_HOLD: frozenset({Role.COMPLIANCE}),
     Act.SEE_CONFIDENTIAL: frozenset({Role.COMPLIANCE}),
     Act.RESTORE: frozenset({Role.COMPLIANCE, Role.DATA_TEAM}),
+    Act.RECORD_MOMENTS: frozenset({Role.OPERATOR, Role.DATA_TEAM, Role.COMPLIANCE}),
+    Act.OVERRULE_MOMENTS: frozenset({Role.COMPLIANCE}),  # it may let photos go earlier
+    Act.PLAN_ERASURE: frozenset({Role.COMPLIANCE}),
+    Act.APPROVE_ERASURE: frozenset({Role.APPROVER, Role.COMPLIANCE}),  # somebody else than who planned it
     Act.SIGN_IN: frozenset(Role),
     Act.SEE_ORIGINAL: frozenset({Role.COMPLIANCE, Role.DATA_TEAM, Role.APPROVER, Role.AUDITOR}),
 }

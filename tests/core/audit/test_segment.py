@@ -41,7 +41,7 @@ IMAGES = [
 
 def test_one_line_an_image_in_the_order_of_the_batch() -> None:
     data, _ = write_segment(BATCH, IMAGES, SHARD)
-    common = {"v": 3, "batch_id": BATCH.batch_id, "night": "2026-11-24", "compressor": FINGERPRINT}
+    common = {"v": 4, "batch_id": BATCH.batch_id, "night": "2026-11-24", "compressor": FINGERPRINT}
     salts = [found.salt for found in UNITS]
     names = [
         {
