@@ -114,7 +114,7 @@ def _take_in(
     ledger: Ledger, collection_id: int | None, chunk: list[ObjectInfo], run: Run | None
 ) -> Discovery:
     with ledger.read() as connection:  # writes a temporary table only, so it waits for nobody
-        _stage(connection, chunk)
+        stage(connection, chunk)
         news = _compare(connection, collection_id)
     if run is not None and news:
         with changing(ledger, run) as connection:  # a stale listing must not undo what a newer run saw
@@ -128,7 +128,8 @@ def _take_in(
     )
 
 
-def _stage(connection: sa.Connection, chunk: list[ObjectInfo]) -> None:
+def stage(connection: sa.Connection, chunk: list[ObjectInfo]) -> None:
+    """Put a part of a listing into the temporary table ``listing``, instead of what was there."""
     _staging.create_all(connection)
     connection.execute(listing.delete())
     connection.execute(

@@ -71,6 +71,20 @@ def estimate(house: Installation, collection: str | None) -> Estimate:
     )
 
 
+def costs(
+    house: Installation, collection: str, images: int
+) -> tuple[tuple[float | None, str], tuple[int, str]]:
+    """(seconds, where from) and (stored bytes, where from) of compressing so many images; seconds None before the first
+    measured night."""
+    _, source = house.settings.collection(collection)
+    _, compressor_id = _known(house, collection)
+    with house.ledger.read() as connection:
+        per_image, stored_from = _stored(connection, house.spec(collection), compressor_id, source.codec)
+        rate, rate_from = _rate(connection, compressor_id)
+    seconds = round(images / rate, 1) if rate else None
+    return (seconds, rate_from), (round(images * per_image), stored_from)
+
+
 class _News(Exception):
     """The listing has come to something new: no error, but an end to listing on."""
 
