@@ -39,9 +39,14 @@ def _processor() -> str:
 
 
 def _commit() -> str:
-    """The checked-out commit; ``+`` when product code differs from it."""
-    head = _git("rev-parse", "--short=12", "HEAD")
-    return head + ("+" if _git("status", "--porcelain", "fwd2bot_core", "infra", "tasks", "flows") else "")
+    """The checked-out commit; ``+`` when product code differs from it. A copy without its history is told in the
+    variable BENCH_COMMIT, or its commit is unknown."""
+    try:
+        head = _git("rev-parse", "--short=12", "HEAD")
+        changed = _git("status", "--porcelain", "fwd2bot_core", "infra", "tasks", "flows")
+    except (OSError, subprocess.CalledProcessError):
+        return os.environ.get("BENCH_COMMIT", "unknown")
+    return head + ("+" if changed else "")
 
 
 def _git(*words: str) -> str:
