@@ -99,7 +99,7 @@ def test_the_list_is_whole_and_its_names_are_unlike() -> None:
     assert len(names) == len(set(names)) == 7 + 15
     assert {run.steps for run in plan.chosen(runs, "ablation-*")} == {3}
     assert {run.method for run in runs} <= set(running.methods.METHODS)
-    assert {run.serves for run in plan.chosen(runs, "ablation-*")} == {(4,)}
+    assert {run.serves for run in plan.chosen(runs, "ablation-*")} == {(9,)}
     alone = next(run for run in runs if run.name == "ablation-contrast-2")
     assert (alone.answers, alone.contrast, alone.seed) == (False, True, 2)
     assert next(run for run in runs if run.name == "twin").steps == plan.TWIN_STEPS

@@ -43,12 +43,12 @@ class Run:
 class Settings:
     """What all runs share."""
 
-    steps: int = 600
-    short_steps: int = 250
+    steps: int = 4000
+    short_steps: int = 400
     rate: float = 2e-3
     trays: int = 400  # of the exam
     pictures: int = train.PICTURES  # to learn from
-    ablated_k: int = 4  # tokens of the ablations
+    ablated_k: int = 9  # tokens of the ablations
     lead: float = (
         0.27  # the share of the steps in which new tokens are shown what can be read, as the bundle's are
     )
