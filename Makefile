@@ -43,6 +43,7 @@ bench: $(VENV)/.installed-test
 # At the size of a real model; asks for a CUDA device (see tests/gpu/README.md).
 gpu: $(VENV)/.installed-test
 	$(BIN)/python -m tests.gpu
+	$(BIN)/python -m tests.gpu.night
 
 # Goes on where it was stopped; the rivals take some hours, of which one call spends four at most.
 prove: $(VENV)/.installed-test
