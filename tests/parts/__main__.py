@@ -44,7 +44,9 @@ def up(
     photos.fill(plant.store, images)
     config, environment = plant.folder / "fwd2bot.toml", plant.folder / "environment"
     if not config.exists():
-        plant.write_settings(config, COLLECTION, archive="plant-1", ledger="ledger", cron="0 1 * * *")
+        plant.write_settings(
+            config, COLLECTION, archive="plant-1", ledger="ledger", night={"cron": "0 1 * * *"}
+        )
     lines = [f"export {name}={shlex.quote(value)}" for name, value in plant.variables.items()]
     write_for_me(environment, "\n".join([*lines, f"export FWD2BOT_CONFIG={shlex.quote(str(config))}"]) + "\n")
     plant.deploy(config)

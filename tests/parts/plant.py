@@ -111,7 +111,16 @@ class Plant:
             shutil.rmtree(self.folder, ignore_errors=True)
         return stopped
 
-    def write_settings(self, file: Path, collection: str, *, archive: str, ledger: str, **night: Any) -> Path:
+    def write_settings(
+        self,
+        file: Path,
+        collection: str,
+        *,
+        archive: str,
+        ledger: str,
+        night: Mapping[str, Any],
+        bundle: str = "nano",
+    ) -> Path:
         """Settings of an installation on these parts, for this user alone, since the ledger's URL has a password.
         ``archive`` is a prefix in the bucket of tokens, ``ledger`` the name of a database, which is made."""
         s3 = {
@@ -134,6 +143,7 @@ class Plant:
                 "certificates": str(self.certified.folder),
                 "workers": self.workers,
             },
+            "compressor": {"bundle": bundle},
             "night": night,
             "prefect": {"pool": POOL},
         }

@@ -1,32 +1,32 @@
-"""What must hold in an archive after a night, whatever was killed: read with sqlite3 and pyarrow alone.
+"""What must hold in an archive after a night, whatever was killed: read with pyarrow and what ``places`` reads with.
 
 Uses none of the product's code, so that a mistake there cannot hide itself here.
 """
 
 from __future__ import annotations
 
-import hashlib
+import io
 import json
-import sqlite3
 from collections import Counter
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pyarrow.parquet as pq
+
+from tests.prove.places import Ledger, Objects, State, ledger_at, objects_at
 
 Tokens = dict[str, bytes]
 
 
 @dataclass(frozen=True)
 class Shard:
-    """One committed shard, as ledger and disk show it."""
+    """One committed shard, as ledger and store show it."""
 
     path: str
     sha256: str
     rows: int
-    on_disk: tuple[str, int, int] | None  # sha256, mtime in ns, inode; None if it is not there
+    stored: State | None  # None if it is not there
 
 
 @dataclass
@@ -43,12 +43,13 @@ class Verdict:
             self.problems.append(otherwise)
 
 
-def committed(ledger: Path, archive: Path) -> list[Shard]:
+def committed(ledger: Path | Ledger, archive: Path | Objects) -> list[Shard]:
     """Every shard that the ledger calls committed; none before there is a ledger with tables."""
-    if not ledger.exists() or not _ask(ledger, "SELECT 1 FROM sqlite_master WHERE name = 'shards'"):
+    ledger, archive = ledger_at(ledger), objects_at(archive)
+    if not ledger.has("shards"):
         return []
-    rows = _ask(ledger, "SELECT path, sha256, rows FROM shards ORDER BY id")
-    return [Shard(path, sha256, rows, _state(archive / path)) for path, sha256, rows in rows]
+    rows = ledger.ask("SELECT path, sha256, rows FROM shards ORDER BY id")
+    return [Shard(path, sha256, rows, archive.state(path)) for path, sha256, rows in rows]
 
 
 def unharmed(before: list[Shard], after: list[Shard]) -> list[str]:
@@ -60,61 +61,62 @@ def unharmed(before: list[Shard], after: list[Shard]) -> list[str]:
     return wrong + [f"{one.path} was rewritten" for one in before if now.get(one.path) != one]
 
 
-def check(ledger: Path, archive: Path, keys: set[str], *, failing: dict[str, str]) -> Verdict:
+def check(
+    ledger: Path | Ledger, archive: Path | Objects, keys: set[str], *, failing: dict[str, str]
+) -> Verdict:
     """Every key committed exactly once, or failed for its reason in ``failing``; nothing left half done."""
+    ledger, archive = ledger_at(ledger), objects_at(archive)
     verdict = Verdict()
     good = keys - failing.keys()
     _check_rows(verdict, ledger, good, failing)
     _check_shards(verdict, ledger, archive, good)
     _check_manifest(verdict, ledger, archive)
     _check_facts(verdict, ledger, archive)
-    states = dict(_ask(ledger, "SELECT state, count(*) FROM runs GROUP BY state"))
+    states = dict(ledger.ask("SELECT state, count(*) FROM runs GROUP BY state"))
     verdict.require("running" not in states, f"runs left running: {states}")
-    open_batches = _ask(ledger, "SELECT count(*) FROM batches WHERE state = 'planned'")[0][0]
+    open_batches = ledger.ask("SELECT count(*) FROM batches WHERE state = 'planned'")[0][0]
     verdict.require(not open_batches, f"{open_batches} batches left planned")
-    named = {
-        path for (path,) in _ask(ledger, "SELECT path FROM shards UNION SELECT path FROM audit_segments")
-    }
-    files = [path for path in archive.rglob("*") if path.is_file()]
-    verdict.temporary = sum(path.name.endswith(".tmp") for path in files)
-    data = {str(path.relative_to(archive)) for path in files if not path.name.endswith(".tmp")}
+    named = {path for (path,) in ledger.ask("SELECT path FROM shards UNION SELECT path FROM audit_segments")}
+    files = archive.paths()
+    verdict.temporary = sum(path.endswith(".tmp") for path in files)
+    data = {path for path in files if not path.endswith(".tmp")}
     verdict.orphans = len({p for p in data if p.startswith(("tokens/", "audit/segments/"))} - named)
     return verdict
 
 
-def _check_rows(verdict: Verdict, ledger: Path, good: set[str], failing: dict[str, str]) -> None:
+def _check_rows(verdict: Verdict, ledger: Ledger, good: set[str], failing: dict[str, str]) -> None:
     found = Counter(
         key
-        for (key,) in _ask(
-            ledger, "SELECT v.key FROM summaries s JOIN object_versions v ON v.id = s.object_version_id"
+        for (key,) in ledger.ask(
+            "SELECT v.key FROM summaries s JOIN object_versions v ON v.id = s.object_version_id"
         )
     )
     twice = sum(number > 1 for number in found.values())
     verdict.require(set(found) == good, f"{len(set(found) ^ good)} keys lack a row, or have one wrongly")
     verdict.require(not twice, f"{twice} keys have several rows")
-    reasons = _ask(
-        ledger,
+    reasons = ledger.ask(
         "SELECT v.key, f.reason FROM failures f JOIN object_versions v ON v.id = f.object_version_id "
         "WHERE f.resolved_at IS NULL",
     )
     verdict.require(dict(reasons) == failing and len(reasons) == len(failing), f"failures: {reasons[:5]}")
-    states = dict(_ask(ledger, "SELECT state, count(*) FROM work GROUP BY state"))
+    states = dict(ledger.ask("SELECT state, count(*) FROM work GROUP BY state"))
     wanted = {"compressed": len(good)} | ({"failed": len(failing)} if failing else {})
     verdict.require(states == wanted, f"work is {states}, not {wanted}")
 
 
-def _check_shards(verdict: Verdict, ledger: Path, archive: Path, good: set[str]) -> None:
+def _check_shards(verdict: Verdict, ledger: Ledger, archive: Objects, good: set[str]) -> None:
     places = {
         version: (path, row)
-        for version, path, row in _ask(
-            ledger,
+        for version, path, row in ledger.ask(
             "SELECT s.object_version_id, h.path, s.row FROM summaries s JOIN shards h ON h.id = s.shard_id",
         )
     }
     seen: Counter[str] = Counter()
     for shard in committed(ledger, archive):
         verdict.require(_whole(shard), f"{shard.path} is missing or not the bytes that were committed")
-        table = pq.read_table(archive / shard.path, columns=["object_version_id", "key", "tokens"])
+        table = pq.read_table(
+            io.BytesIO(archive.read(shard.path)), columns=["object_version_id", "key", "tokens"]
+        )
         verdict.require(table.num_rows == shard.rows, f"{shard.path} has {table.num_rows} rows")
         for row, values in enumerate(table.to_pylist()):
             seen[values["key"]] += 1
@@ -126,24 +128,25 @@ def _check_shards(verdict: Verdict, ledger: Path, archive: Path, good: set[str])
     )
 
 
-def _check_manifest(verdict: Verdict, ledger: Path, archive: Path) -> None:
+def _check_manifest(verdict: Verdict, ledger: Ledger, archive: Objects) -> None:
     listed = [
         (one["path"], one["sha256"], one["bytes"], one["rows"])
-        for pointer in archive.glob("manifests/*/*/latest.json")
-        for one in json.loads(pointer.read_text())["shards"]
+        for pointer in archive.paths()
+        if PurePosixPath(pointer).match("manifests/*/*/latest.json")
+        for one in json.loads(archive.read(pointer))["shards"]
     ]
-    real = _ask(ledger, "SELECT path, sha256, bytes, rows FROM shards")
+    real = ledger.ask("SELECT path, sha256, bytes, rows FROM shards")
     verdict.require(sorted(listed) == sorted(real), f"manifest {len(listed)} shards, ledger {len(real)}")
 
 
-def _check_facts(verdict: Verdict, ledger: Path, archive: Path) -> None:
+def _check_facts(verdict: Verdict, ledger: Ledger, archive: Objects) -> None:
     """Each image's facts are numbered 0, 1, 2, ... in the trail; a kill left none out and counted none twice."""
     shown = Counter[int]()
-    for (path,) in _ask(ledger, "SELECT path FROM audit_segments"):
-        shown.update(json.loads(line)["n"] for line in (archive / path).read_text().splitlines())
-    for (body,) in _ask(ledger, "SELECT body FROM audit_events WHERE type = 'image.quarantined'"):
+    for (path,) in ledger.ask("SELECT path FROM audit_segments"):
+        shown.update(json.loads(line)["n"] for line in archive.read(path).splitlines())
+    for (body,) in ledger.ask("SELECT body FROM audit_events WHERE type = 'image.quarantined'"):
         shown[json.loads(body)["subject"]["n"]] += 1
-    counts = [facts for (facts,) in _ask(ledger, "SELECT facts FROM object_versions")]
+    counts = [facts for (facts,) in ledger.ask("SELECT facts FROM object_versions")]
     wanted = Counter(n for facts in counts for n in range(facts))
     verdict.require(shown == wanted, f"facts by number are {shown}, the ledger counts {wanted}")
 
@@ -158,19 +161,4 @@ def furthest(one: Tokens, other: Tokens) -> float:
 
 
 def _whole(shard: Shard) -> bool:
-    return shard.on_disk is not None and shard.on_disk[0] == shard.sha256
-
-
-def _state(path: Path) -> tuple[str, int, int] | None:
-    if not path.is_file():
-        return None
-    status = path.stat()
-    return hashlib.sha256(path.read_bytes()).hexdigest(), status.st_mtime_ns, status.st_ino
-
-
-def _ask(ledger: Path, question: str) -> list[Any]:
-    connection = sqlite3.connect(ledger, timeout=60)
-    try:
-        return connection.execute(question).fetchall()
-    finally:
-        connection.close()
+    return shard.stored is not None and shard.stored[0] == shard.sha256
