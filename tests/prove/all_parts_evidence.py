@@ -90,7 +90,7 @@ class Evidence:
             f"{machine['system']}; commit {', '.join(sorted({one.commit for one in nights}))}",
             "- Checked at the end of each night with psycopg, boto3 and pyarrow alone: one summary row an object "
             "version; each key in exactly one committed shard, where the ledger says; every shard that was committed "
-            "before a kill has the same bytes and was not written again; the tokens are those of the undisturbed night; "
+            "before a kill has the same bytes and was not written again; the tokens are the undisturbed night's; "
             "manifest equals ledger; no run left running, no batch left planned; each image's facts are numbered "
             "without gap; `fwd2bot verify` ends with 0.",
             "",
