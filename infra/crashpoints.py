@@ -33,6 +33,10 @@ WORKER_STEPS = (
     "worker.segment-written",
     "worker.receipt-ready",
 )
+BACKFILL_STEPS = (
+    "backfill.slice-written",  # a part of the listing is claimed, the next is not
+    "backfill.batches-taken",  # planned batches are this run's now
+)
 DESTROY_STEPS = (
     "destroy.intended",  # a batch's intents are in the log
     "destroy.anchored",  # a checkpoint that covers them is kept outside

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from infra import audit_log, leases
 from infra.backfill_tables import BackfillState, backfill_runs, backfills
+from infra.crashpoints import reach
 from infra.database import Ledger
 from infra.installation import Installation
 from infra.tables import BatchState, WorkState, batches, runs, work
@@ -84,6 +85,7 @@ def take_on(ledger: Ledger, run: Run, backfill: Backfill, *, most: int = TAKEN) 
                 .where(batches.c.id.in_(taken))
                 .values(run_id=run.id, attempts=batches.c.attempts + 1, error=None)
             )
+    reach("backfill.batches-taken")
     return len(taken)
 
 

@@ -11,11 +11,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Self
+from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
 
 from fwd2bot_core.audit.events import Event
 from fwd2bot_core.errors import CompressorMismatch, UsageError
+from fwd2bot_core.window import Window
 from infra import audit_log
 from infra.backfill_tables import BackfillState, backfill_runs, backfills
 from infra.database import Ledger
@@ -40,6 +42,12 @@ class Budget:
     zone: str = "UTC"
 
     def __post_init__(self) -> None:
+        if self.hours is not None:
+            Window.parse(self.hours)
+        try:
+            ZoneInfo(self.zone)
+        except (KeyError, ValueError, OSError):
+            raise UsageError(f"{self.zone!r} is no IANA time zone (such as Asia/Tokyo)") from None
         if self.max_money is not None and not self.hour_price:
             raise UsageError(
                 "a budget of money needs the price of an hour at work: --hour-price, of all workers together"
@@ -211,6 +219,7 @@ def allow(
 ) -> Backfill:
     """Other limits instead of those it has; those that are None stay, as does the zone unless ``zoned``. Raises
     ``UsageError`` for a backfill that is over."""
+    backfill = read(house.ledger, backfill.id)
     if not backfill.is_open:
         raise UsageError(f"{backfill.id} is {backfill.state}; its limits cannot be changed any more")
     given = {name: getattr(budget, name) for name in Budget.__slots__ if name != "zone" or zoned}
