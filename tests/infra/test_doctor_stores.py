@@ -16,7 +16,7 @@ from infra.installation import Installation
 from infra.retention_tables import policies
 from tests.core.retention.policies import NOW, TEXT
 from tests.houses import COLLECTION
-from tests.infra.test_doctor import wrong
+from tests.infra.test_doctor import wrong_places
 from tests.servers.dask_cluster import free_port
 from tests.servers.seaweedfs import S3Server
 
@@ -35,16 +35,22 @@ def reached(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> dict[str, A
     }  # fmt: skip
 
 
-@pytest.fixture
-def bucket(s3_server: S3Server) -> Callable[..., str]:
-    """``bucket(versioned=True)`` holds one photo; its address."""
+@pytest.fixture(scope="module")
+def plain(s3_server: S3Server) -> str:
+    """The address of a bucket without versions that holds one photo; for archives, too."""
+    return filled(s3_server)
 
-    def make(*, versioned: bool = False) -> str:
-        name = s3_server.make_bucket(f"doctor-{secrets.token_hex(4)}", versioned=versioned)
-        s3_server.client().put_object(Bucket=name, Key="a.jpg", Body=b"photo")
-        return f"s3://{name}"
 
-    return make
+@pytest.fixture(scope="module")
+def versioned(s3_server: S3Server) -> str:
+    """The same with versions."""
+    return filled(s3_server, versioned=True)
+
+
+def filled(server: S3Server, *, versioned: bool = False) -> str:
+    name = server.make_bucket(f"doctor-{secrets.token_hex(4)}", versioned=versioned)
+    server.client().put_object(Bucket=name, Key="a.jpg", Body=b"photo")
+    return f"s3://{name}"
 
 
 def on_s3(
@@ -73,11 +79,11 @@ def in_force(house: Installation, stage: str) -> None:
 
 
 def test_a_sound_pair_of_buckets(
-    house: BuildHouse, reached: dict[str, Any], bucket: Callable[..., str]
+    house: BuildHouse, reached: dict[str, Any], plain: str, versioned: str
 ) -> None:
-    made = on_s3(house, reached, archive=bucket(), originals=bucket(versioned=True), versioned=True)
+    made = on_s3(house, reached, archive=plain, originals=versioned, versioned=True)
     in_force(made, "enforce")
-    assert wrong(made) == {}
+    assert wrong_places(made) == {}
 
 
 @pytest.mark.parametrize(
@@ -94,27 +100,29 @@ def test_a_sound_pair_of_buckets(
     ],
 )
 def test_a_wrong_endpoint_and_a_wrong_key(
-    house: BuildHouse, reached: dict[str, Any], bucket: Callable[..., str], monkeypatch: pytest.MonkeyPatch,
+    house: BuildHouse, reached: dict[str, Any], plain: str, monkeypatch: pytest.MonkeyPatch,
     name: str, value: str, said: str,
 ) -> None:  # fmt: skip
     monkeypatch.setenv("STRANGERS_KEY", "AKIASTRANGER")
     changed = reached | {name: value.format(free=free_port())}
-    found = wrong(on_s3(house, changed, archive=bucket(), originals=bucket()))
+    found = wrong_places(on_s3(house, changed, archive=plain, originals=plain))
     assert found.keys() >= {"archive store", ORIGINALS}
     assert said in found["archive store"]
     assert said in found[ORIGINALS]
 
 
 def test_buckets_that_are_not_there(house: BuildHouse, reached: dict[str, Any]) -> None:
-    found = wrong(on_s3(house, reached, archive="s3://no-such-tokens/x", originals="s3://no-such-photos/x"))
+    found = wrong_places(
+        on_s3(house, reached, archive="s3://no-such-tokens/x", originals="s3://no-such-photos/x")
+    )
     assert "There is no bucket for s3://no-such-tokens/x: create it" in found["archive store"]
     assert "There is no bucket for s3://no-such-photos/x: create it" in found[ORIGINALS]
 
 
 def test_an_archive_that_can_only_be_read(
-    house: BuildHouse, reached: dict[str, Any], bucket: Callable[..., str], s3_server: S3Server
+    house: BuildHouse, reached: dict[str, Any], plain: str, s3_server: S3Server
 ) -> None:
-    archive = bucket()
+    archive = filled(s3_server)
     deny = {
         "Version": "2012-10-17",
         "Statement": [
@@ -127,7 +135,7 @@ def test_an_archive_that_can_only_be_read(
         ],
     }
     s3_server.client().put_bucket_policy(Bucket=archive.removeprefix("s3://"), Policy=json.dumps(deny))
-    said = wrong(on_s3(house, reached, archive=archive, originals=bucket()))["archive store"]
+    said = wrong_places(on_s3(house, reached, archive=archive, originals=plain))["archive store"]
     assert f"{archive} can be reached and not be written" in said
     assert "(s3:PutObject; a folder: write permission)" in said
 
@@ -136,35 +144,35 @@ def test_an_archive_that_can_only_be_read(
     ("stage", "needed"), [("enforce", True), ("pilot, share: 1 %", True), ("observe", False)]
 )
 def test_a_bucket_without_versions_where_a_policy_lets_go(
-    house: BuildHouse, reached: dict[str, Any], bucket: Callable[..., str], stage: str, needed: bool
+    house: BuildHouse, reached: dict[str, Any], plain: str, stage: str, needed: bool
 ) -> None:
-    made = on_s3(house, reached, archive=bucket(), originals=bucket())
-    assert wrong(made) == {}
+    made = on_s3(house, reached, archive=plain, originals=plain)
+    assert wrong_places(made) == {}
     in_force(made, stage)
-    found = wrong(made)
+    found = wrong_places(made)
     assert found.keys() == ({ORIGINALS} if needed else set())
     if needed:
         assert "though policy line-1-originals version 1 lets it go: switch versioning on" in found[ORIGINALS]
 
 
 def test_versions_that_were_asked_for_and_are_none(
-    house: BuildHouse, reached: dict[str, Any], bucket: Callable[..., str]
+    house: BuildHouse, reached: dict[str, Any], plain: str
 ) -> None:
-    found = wrong(on_s3(house, reached, archive=bucket(), originals=bucket(), versioned=True))
+    found = wrong_places(on_s3(house, reached, archive=plain, originals=plain, versioned=True))
     assert "gives its objects no versions, though collections.line-1.s3.versioned is set" in found[ORIGINALS]
 
 
 def test_a_server_whose_clock_is_another(
-    house: BuildHouse, reached: dict[str, Any], bucket: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+    house: BuildHouse, reached: dict[str, Any], plain: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Early(datetime):
         @classmethod
         def now(cls, tz: object = None) -> datetime:
             return datetime.now(UTC) + timedelta(minutes=10)
 
-    made = on_s3(house, reached, archive=bucket(), originals=bucket())
+    made = on_s3(house, reached, archive=plain, originals=plain)
     monkeypatch.setattr(doctor_stores, "datetime", Early)
-    said = wrong(made)["archive store"]
+    said = wrong_places(made)["archive store"]
     assert "s behind ours: let both machines follow one time server" in said
     assert list(made.archive.list("doctor/")) == []
 
@@ -173,4 +181,4 @@ def test_a_folder_has_no_versions_either(house: BuildHouse, photos: Callable[...
     photos(1)
     made = house()
     in_force(made, "enforce")
-    assert "lets it go: move them to a bucket with versions" in wrong(made)[ORIGINALS]
+    assert "lets it go: move them to a bucket with versions" in wrong_places(made)[ORIGINALS]
