@@ -8,6 +8,7 @@ import sys
 
 from cyclopts import CycloptsError
 
+import flows.asking
 import flows.audit
 import flows.audit_checkpoint
 import flows.audit_keys
@@ -19,12 +20,15 @@ import flows.destroying
 import flows.disposition
 import flows.holds
 import flows.judging
+import flows.kpi
 import flows.looking
 import flows.moments
 import flows.people
 import flows.policy_life
 import flows.retaining
-import flows.running  # noqa: F401  (importing registers the verbs)
+import flows.running
+import flows.searching
+import flows.serving  # noqa: F401  (importing registers the verbs)
 from flows.app import app, config_app
 from flows.audit_app import audit_app
 from flows.cluster import cluster_app

@@ -89,12 +89,14 @@ def show(
     from infra.installation import opened
     from tasks.disposition_view import COLUMNS, lines
     from tasks.disposition_view import show as look
+    from tasks.units import cell
 
     with opened(common.settings()) as house:
         if as_csv:
             writer = csv.DictWriter(sys.stdout, COLUMNS)
             writer.writeheader()
-            writer.writerows(lines(house, list_id))
+            for line in lines(house, list_id):
+                writer.writerow({name: cell(line[name]) for name in COLUMNS})
             return ExitCode.OK
         found = look(house, list_id)
     if common.json:

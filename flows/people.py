@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated
 
 from cyclopts import App, Parameter
+from cyclopts.validators import Number
 
 from flows.app import DEFAULTS, Common, app, terminal
 from flows.signing import say
@@ -87,6 +88,45 @@ def show_people(*, common: Common = DEFAULTS) -> int:
     else:
         rows = [(o.name, ", ".join(sorted(o.roles)), "revoked" if o.revoked else "", o.key) for o in found]
         terminal().print(table("people", ("name", "roles", "", "key"), rows))
+    return ExitCode.OK
+
+
+@people_app.command
+def token(
+    name: str,
+    *,
+    days: Annotated[
+        int | None,
+        Parameter(help="How long it is good for [default: service.token_days].", validator=Number(gte=1)),
+    ] = None,
+    revoke: Annotated[
+        bool, Parameter(help="End every token and session of theirs instead.", negative="")
+    ] = False,
+    common: Common = DEFAULTS,
+) -> int:
+    """Make a token with which somebody signs in to the console or uses the API. It is shown this once.
+
+    Example: fwd2bot people token "Mika Sato" --days 30
+    """
+    from infra.installation import opened
+    from tasks import tokens
+
+    settings = common.settings()
+    with opened(settings) as house:
+        if revoke:
+            count = tokens.revoke(house.ledger, name)
+            print(json.dumps({"revoked": count})) if common.json else say(
+                f"{count:,} tokens of {name} are revoked"
+            )
+            return ExitCode.OK
+        made = tokens.issue(house.ledger, name, days or settings.service.token_days)
+    if common.json:
+        print(json.dumps({"token": made.secret, "expires_at": made.expires_at.isoformat()}))
+    else:
+        say(
+            f"{name}'s token, good until {made.expires_at:%Y-%m-%d}; it is stored nowhere, so give it to nobody else:",
+            made.secret,
+        )
     return ExitCode.OK
 
 

@@ -47,10 +47,15 @@ def say(*lines: str) -> None:
         terminal().print(visible(line), highlight=False, markup=False, soft_wrap=True)
 
 
-def _written(statement: bytes, name: str) -> Path:
-    """In this folder; its name holds the statement's hash, so that another one never takes its place."""
+def statement_file(statement: bytes, name: str) -> str:
+    """What a statement's file is called; the statement's hash is in it, so that another one never takes its place."""
     plain = re.sub(r"[^A-Za-z0-9._-]+", "-", name)
-    file = Path(f"{plain}-{hashlib.sha256(statement).hexdigest()[:12]}.statement")
+    return f"{plain}-{hashlib.sha256(statement).hexdigest()[:12]}.statement"
+
+
+def _written(statement: bytes, name: str) -> Path:
+    """In this folder."""
+    file = Path(statement_file(statement, name))
     try:
         file.write_bytes(statement)
     except OSError as error:

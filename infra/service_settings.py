@@ -26,8 +26,9 @@ class ServiceSettings(Section):
     )
     certificate: Folder | None = Field(None, description="PEM file of the certificate, to serve TLS")
     key: Folder | None = Field(None, description="PEM file of the certificate's key")
-    behind_proxy: bool = Field(
-        False, description="a reverse proxy on the same host or network ends TLS in front"
+    proxies: tuple[str, ...] = Field(
+        (),
+        description="addresses of reverse proxies that end TLS in front; who comes is taken from their headers",
     )
     session_minutes: float = Field(480.0, gt=0, le=10_080, description="how long somebody stays signed in")
     token_days: int = Field(
@@ -58,10 +59,10 @@ class ServiceSettings(Section):
     def _nobody_listens_in(self) -> Self:
         if (self.certificate is None) != (self.key is None):
             raise ValueError("TLS needs both: certificate and key")
-        if not self.local and self.certificate is None and not self.behind_proxy:
+        if not self.local and self.certificate is None and not self.proxies:
             raise ValueError(
                 f"host {self.host!r} is beyond this machine, and tokens would travel in clear: name certificate and "
-                "key, or say behind_proxy = true where a reverse proxy ends TLS"
+                "key, or name in proxies the reverse proxy that ends TLS in front"
             )
         return self
 
@@ -76,4 +77,4 @@ class ServiceSettings(Section):
     @property
     def secure(self) -> bool:
         """Whether browsers come by TLS, so that cookies may be for TLS only."""
-        return self.certificate is not None or self.behind_proxy
+        return self.certificate is not None or bool(self.proxies)

@@ -24,8 +24,9 @@ MONTHS = 12
 
 @dataclass(frozen=True, slots=True)
 class Month:
-    """``begins`` in the policy's zone; ``newly``: due at its end and not at its beginning."""
+    """``begins`` in UTC; ``newly``: due at its end and not at its beginning."""
 
+    name: str  # such as 2027-03, in the policy's zone
     begins: datetime
     newly: Amount
 
@@ -63,7 +64,11 @@ def _calendar(house: Installation, document: Document, months: int) -> Calendar:
     except UsageError as error:
         return Calendar(*about, Amount(), (), str(error))
     steps = (
-        Month(at, Amount(after.objects - before.objects, after.bytes - before.bytes))
+        Month(
+            f"{at.astimezone(policy.tz):%Y-%m}",
+            at,
+            Amount(after.objects - before.objects, after.bytes - before.bytes),
+        )
         for at, before, after in zip(begins, due, due[1:], strict=False)
     )
     return Calendar(*about, due[0], tuple(steps))

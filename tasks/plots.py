@@ -1,18 +1,14 @@
-"""The report's figures: numbers in, inline SVG with text as text out; equal numbers give equal bytes.
+"""The report's figures: numbers in, inline SVG out; equal numbers give equal bytes.
 
-Colours are the page's CSS variables, so that one drawing serves light, dark and print. Each figure carries a
-title and a description for those who do not see it. Knows matplotlib and nothing about SQL, HTML or where the
-numbers come from. Importing it takes the second that matplotlib needs.
+Knows which bars and lines show what. Knows nothing about SQL, HTML or where the numbers come from. Importing it takes
+the second that matplotlib needs.
 """
 
 from __future__ import annotations
 
-import io
-import re
-import xml.etree.ElementTree as ET
 from collections.abc import Mapping, Sequence
 from datetime import date
-from typing import Any, Literal
+from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -22,60 +18,28 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from fwd2bot_core.work import STAGES
 from infra.history import Night, PastRun, Rejects
+from tasks.drawing import COLOURS, RC, canvas, legend, svg
 from tasks.units import size
 
-_SVG = "http://www.w3.org/2000/svg"
-_XLINK = "http://www.w3.org/1999/xlink"
-ET.register_namespace("", _SVG)
-ET.register_namespace("xlink", _XLINK)
-
-# matplotlib wants real colours; each stands for a variable of the page and is replaced after drawing.
-_NAMES = ("ink", "soft", "line", "paper", "bad", "originals", "stored", *STAGES, "rest")
-_STANDS_FOR = {name: f"#0102{number:02x}" for number, name in enumerate(_NAMES, start=16)}
-
-_RC: Any = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "fwd2bot report",
-    "font.family": ["sans-serif"],
-    "font.sans-serif": ["DejaVu Sans"],  # ships with matplotlib: equal metrics, equal bytes, everywhere
-    "font.size": 11,
-    "text.parse_math": False,
-    "text.color": _STANDS_FOR["ink"],
-    "axes.labelcolor": _STANDS_FOR["soft"],
-    "axes.edgecolor": _STANDS_FOR["line"],
-    "axes.facecolor": "none",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.axisbelow": True,
-    "grid.color": _STANDS_FOR["line"],
-    "grid.linewidth": 0.7,
-    "xtick.color": _STANDS_FOR["line"],
-    "ytick.color": _STANDS_FOR["line"],
-    "xtick.labelcolor": _STANDS_FOR["soft"],
-    "ytick.labelcolor": _STANDS_FOR["soft"],
-    "figure.facecolor": "none",
-    "hatch.linewidth": 0.8,
-    "legend.frameon": False,
-}
 _DAYS_DRAWN = 92  # longer spans are drawn night by night instead of by the calendar
 
 
 def images_per_night(nights: Sequence[Night]) -> str:
     """Bars of images compressed, with the failed on top."""
-    with matplotlib.rc_context(_RC):
-        figure, axes = _canvas()
+    with matplotlib.rc_context(RC):
+        figure, axes = canvas()
         places = _calendar(axes, [night.night for night in nights])
         done = [night.compressed for night in nights]
-        axes.bar(places, done, 0.8, color=_STANDS_FOR["stored"], label="compressed")
+        axes.bar(places, done, 0.8, color=COLOURS["stored"], label="compressed")
         failed = [night.failed for night in nights]
         if any(failed):
-            axes.bar(places, failed, 0.8, bottom=done, color=_STANDS_FOR["bad"], label="failed")
+            axes.bar(places, failed, 0.8, bottom=done, color=COLOURS["bad"], label="failed")
         axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10], integer=True))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
         axes.set_ylim(0, max(1.0, 1.05 * max(a + b for a, b in zip(done, failed, strict=True))))
-        _legend(axes)
+        legend(axes)
         best = max(nights, key=lambda night: night.compressed)
-        return _svg(
+        return svg(
             figure,
             "images",
             f"Images per night, {_span(nights)}",
@@ -86,17 +50,17 @@ def images_per_night(nights: Sequence[Night]) -> str:
 
 def bytes_per_night(nights: Sequence[Night]) -> str:
     """Pairs of bars: bytes of originals read against bytes stored for them."""
-    with matplotlib.rc_context(_RC):
-        figure, axes = _canvas()
+    with matplotlib.rc_context(RC):
+        figure, axes = canvas()
         places = _calendar(axes, [night.night for night in nights])
         read, kept = [night.bytes_in for night in nights], [night.bytes_out for night in nights]
-        axes.bar([p - 0.2 for p in places], read, 0.4, color=_STANDS_FOR["originals"], label="originals")
-        axes.bar([p + 0.2 for p in places], kept, 0.4, color=_STANDS_FOR["stored"], label="stored")
+        axes.bar([p - 0.2 for p in places], read, 0.4, color=COLOURS["originals"], label="originals")
+        axes.bar([p + 0.2 for p in places], kept, 0.4, color=COLOURS["stored"], label="stored")
         axes.set_ylim(0, 1.05 * max([1, *read, *kept]))
         axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: size(value)))
-        _legend(axes)
-        return _svg(
+        legend(axes)
+        return svg(
             figure,
             "bytes",
             f"Bytes per night, {_span(nights)}",
@@ -106,15 +70,13 @@ def bytes_per_night(nights: Sequence[Night]) -> str:
 
 def ratio_per_night(nights: Sequence[Night]) -> str:
     """A line of the ratio originals : stored, with the line where both are equal."""
-    with matplotlib.rc_context(_RC):
-        figure, axes = _canvas()
+    with matplotlib.rc_context(RC):
+        figure, axes = canvas()
         places = _calendar(axes, [night.night for night in nights])
         known = [(at, night.ratio) for at, night in zip(places, nights, strict=True) if night.ratio]
         values = [value for _, value in known]
-        axes.plot(
-            [at for at, _ in known], values, "o-", color=_STANDS_FOR["stored"], linewidth=1.6, markersize=5
-        )
-        axes.axhline(1, color=_STANDS_FOR["soft"], linewidth=1, linestyle=(0, (4, 3)))
+        axes.plot([at for at, _ in known], values, "o-", color=COLOURS["stored"], linewidth=1.6, markersize=5)
+        axes.axhline(1, color=COLOURS["soft"], linewidth=1, linestyle=(0, (4, 3)))
         axes.annotate(
             "as large as the originals",
             (1, 1),
@@ -122,26 +84,26 @@ def ratio_per_night(nights: Sequence[Night]) -> str:
             xycoords=("axes fraction", "data"),
             textcoords="offset points",
             ha="right",
-            color=_STANDS_FOR["soft"],
+            color=COLOURS["soft"],
             fontsize=10,
         )
         axes.set_ylim(0, 1.15 * max([1.5, *values]))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g} : 1"))
         axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
         said = f"between {min(values):.2f} and {max(values):.2f}" if values else "nothing was compressed"
-        return _svg(figure, "ratio", f"Ratio of originals to stored bytes, {_span(nights)}", f"{said}.")
+        return svg(figure, "ratio", f"Ratio of originals to stored bytes, {_span(nights)}", f"{said}.")
 
 
 def fidelity(scores: Mapping[str, Any]) -> str:
     """Bars: images by fidelity, in tenths, with the threshold."""
-    with matplotlib.rc_context(_RC):
-        figure, axes = _canvas()
-        axes.bar([(n + 0.5) / 10 for n in range(10)], scores["tenths"], 0.092, color=_STANDS_FOR["stored"])
-        axes.axvline(scores["threshold"], color=_STANDS_FOR["bad"], linewidth=1.4, linestyle=(0, (4, 3)))
+    with matplotlib.rc_context(RC):
+        figure, axes = canvas()
+        axes.bar([(n + 0.5) / 10 for n in range(10)], scores["tenths"], 0.092, color=COLOURS["stored"])
+        axes.axvline(scores["threshold"], color=COLOURS["bad"], linewidth=1.4, linestyle=(0, (4, 3)))
         axes.set_xlim(0, 1)
         axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10], integer=True))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
-        return _svg(
+        return svg(
             figure,
             "fidelity",
             "Images by fidelity",
@@ -152,16 +114,14 @@ def fidelity(scores: Mapping[str, Any]) -> str:
 
 def rejects_by_reason(rejects: Sequence[Rejects]) -> str:
     """Horizontal bars: images by reason, those that a later run compressed set apart."""
-    with matplotlib.rc_context(_RC):
-        figure, axes = _canvas(height=max(1.6, 1.0 + 0.32 * len(rejects)), grid="x")
+    with matplotlib.rc_context(RC):
+        figure, axes = canvas(height=max(1.6, 1.0 + 0.32 * len(rejects)), grid="x")
         names = [item.reason for item in rejects]
         left = [item.images - item.resolved for item in rejects]
         done = [item.resolved for item in rejects]
-        axes.barh(names, left, 0.6, color=_STANDS_FOR["bad"], label="not compressed")
+        axes.barh(names, left, 0.6, color=COLOURS["bad"], label="not compressed")
         if any(done):
-            axes.barh(
-                names, done, 0.6, left=left, color=_STANDS_FOR["stored"], label="compressed by a later run"
-            )
+            axes.barh(names, done, 0.6, left=left, color=COLOURS["stored"], label="compressed by a later run")
         for item, name in zip(rejects, names, strict=True):
             axes.annotate(
                 f"{item.images:,}", (item.images, name), (4, 0), textcoords="offset points", va="center"
@@ -169,21 +129,21 @@ def rejects_by_reason(rejects: Sequence[Rejects]) -> str:
         axes.invert_yaxis()
         axes.set_xlim(0, 1.12 * max(item.images for item in rejects))
         axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10], integer=True))
-        _legend(axes)
+        legend(axes)
         said = ", ".join(f"{item.reason} {item.images:,} ({item.resolved:,} resolved)" for item in rejects)
-        return _svg(figure, "rejects", "Rejected images by reason", f"{said}.")
+        return svg(figure, "rejects", "Rejected images by reason", f"{said}.")
 
 
 def time_per_stage(timed: Sequence[tuple[str, PastRun]]) -> str:
     """Two panels with one row a (label, run): seconds of each stage, and how the workers' time divides."""
-    with matplotlib.rc_context(_RC):
+    with matplotlib.rc_context(RC):
         figure = Figure(figsize=(14.2, 1.5 + 0.38 * len(timed)), layout=ConstrainedLayoutEngine(wspace=0.05))
         stages, shares = figure.subplots(1, 2, sharey=True, width_ratios=[3, 2])
         rows, labels = range(len(timed)), [label for label, _ in timed]
         _stack(stages, rows, [run.stage_seconds for _, run in timed])
         whole = [run.worker_seconds for _, run in timed]
         mark: dict[str, Any] = {"markersize": 15, "markeredgewidth": 2, "label": "workers × wall time"}
-        stages.plot(whole, rows, "|", color=_STANDS_FOR["ink"], **mark)
+        stages.plot(whole, rows, "|", color=COLOURS["ink"], **mark)
         stages.set_yticks(list(rows), labels)
         stages.invert_yaxis()
         stages.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g} s"))
@@ -196,14 +156,14 @@ def time_per_stage(timed: Sequence[tuple[str, PastRun]]) -> str:
             f"{label}: " + ", ".join(f"{stage} {run.stage_seconds[stage]:.2f} s" for stage in STAGES)
             for label, run in timed
         )
-        return _svg(figure, "stages", "Time per stage of the latest runs", f"{'; '.join(said)}.")
+        return svg(figure, "stages", "Time per stage of the latest runs", f"{'; '.join(said)}.")
 
 
 def _titled(axes: Axes, text: str) -> None:
     """A title above the legend."""
     axes.set_title(text, fontsize=11, loc="left", pad=30)
     axes.tick_params(length=0)
-    _legend(axes)
+    legend(axes)
 
 
 def _stack(axes: Axes, rows: Sequence[int], parts: Sequence[dict[str, float]]) -> None:
@@ -212,26 +172,18 @@ def _stack(axes: Axes, rows: Sequence[int], parts: Sequence[dict[str, float]]) -
     begin = [0.0] * len(parts)
     for name in parts[0]:
         widths = [part[name] for part in parts]
-        colour = _STANDS_FOR[name]
+        colour = COLOURS[name]
         axes.barh(
             rows,
             widths,
             0.62,
             left=begin,
             color=colour,
-            edgecolor=_STANDS_FOR["paper"],
+            edgecolor=COLOURS["paper"],
             linewidth=0.8,
             label=name,
         )
         begin = [a + b for a, b in zip(begin, widths, strict=True)]
-
-
-def _canvas(*, height: float = 2.7, grid: Literal["x", "y"] = "y") -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(7.0, height), layout="constrained")
-    axes = figure.subplots()
-    axes.grid(axis=grid)
-    axes.tick_params(length=0)
-    return figure, axes
 
 
 def _calendar(axes: Axes, nights: Sequence[date]) -> list[float]:
@@ -247,62 +199,6 @@ def _calendar(axes: Axes, nights: Sequence[date]) -> list[float]:
     return places
 
 
-def _legend(axes: Axes) -> None:
-    """Above the axes, in one row, where no bar can lie under it."""
-    axes.legend(
-        loc="lower left",
-        bbox_to_anchor=(0, 1.0),
-        ncols=8,
-        borderaxespad=0.2,
-        handlelength=1.1,
-        columnspacing=1.2,
-        handletextpad=0.5,
-    )
-
-
 def _span(nights: Sequence[Night]) -> str:
     first, last = nights[0].night, nights[-1].night
     return f"{first}" if first == last else f"{first} to {last}"
-
-
-def _svg(figure: Figure, name: str, title: str, description: str) -> str:
-    """One <svg> element: no declaration, no foreign style, ids of its own, a title, colours from the page."""
-    buffer = io.StringIO()
-    figure.savefig(
-        buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None}
-    )
-    root = ET.fromstring(buffer.getvalue())  # noqa: S314 - drawn here, a moment ago
-    for parent in list(root.iter()):
-        for child in list(parent):
-            if child.tag == f"{{{_SVG}}}style":  # would restyle the whole page
-                parent.remove(child)
-        _adapt(parent, name)
-    for attribute in ("width", "height", "version"):
-        root.attrib.pop(attribute, None)
-    root.attrib |= {"role": "img", "aria-labelledby": f"{name}-title {name}-desc", "class": "figure"}
-    for place, (tag, text) in enumerate((("title", title), ("desc", description))):
-        child = ET.Element(f"{{{_SVG}}}{tag}", {"id": f"{name}-{tag}"})
-        child.text = text
-        root.insert(place, child)
-    return ET.tostring(root, encoding="unicode")
-
-
-def _adapt(element: ET.Element, name: str) -> None:
-    """Ids that are referred to get the figure's name before them, the others go; colours become variables."""
-    if element.tag == f"{{{_SVG}}}g":
-        element.attrib.pop("id", None)
-    for key, value in element.attrib.items():
-        if key == "id":
-            element.set(key, f"{name}-{value}")
-        elif key == f"{{{_XLINK}}}href":
-            element.set(key, value.replace("#", f"#{name}-"))
-        elif key == "style":
-            element.set(key, _restyle(value))
-        else:
-            element.set(key, value.replace("url(#", f"url(#{name}-"))
-
-
-def _restyle(style: str) -> str:
-    for name, colour in _STANDS_FOR.items():
-        style = style.replace(colour, f"var(--{name})")
-    return re.sub(r"font-family: [^;]*;? ?", "", style)

@@ -81,6 +81,7 @@ def test_every_floor_below_the_flows_has_tests_that_mirror_it() -> None:
         "summary",
         "units",
         "plots",
+        "kpi_plots",
         "sample",
         "rotate_key",
     }  # tested through runs, report and the command line
@@ -100,7 +101,7 @@ def test_the_wheel_holds_what_the_code_reads(tmp_path: Path) -> None:
     built = tmp_path / "built"
     shipped = {str(path.relative_to(built)) for path in built.rglob("*") if path.is_file()}
     wanted = {named(path) for path in SOURCES}
-    for folder in ("fwd2bot_core/compressor/nano/bundle", "tasks/templates"):
+    for folder in ("fwd2bot_core/compressor/nano/bundle", "tasks/templates", "flows/console/templates"):
         wanted |= {named(path) for path in (ROOT / folder).iterdir()}
     assert wanted - shipped == set()
     assert "fwd2bot_core/py.typed" in shipped

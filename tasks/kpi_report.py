@@ -1,0 +1,117 @@
+"""Figures for management in one object, and as a page that needs nothing beside itself and prints well.
+
+Gathers what ``kpi``, ``kpi_fidelity`` and ``kpi_money`` know. Knows no SQL.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from fwd2bot_core.errors import UsageError
+from infra import audit_log, history
+from infra.installation import Installation
+from tasks import kpi, kpi_fidelity
+from tasks.kpi import Holdings, Month
+from tasks.kpi_fidelity import Trend
+from tasks.units import duration, size, visible
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kpi:
+    """Everything that the page shows; ``collection`` None: all together."""
+
+    collection: str | None
+    at: datetime
+    holdings: Holdings
+    months: Sequence[Month]
+    trends: Sequence[Trend]
+
+    @property
+    def alerts(self) -> list[str]:
+        """One sentence for each drift."""
+        return [trend.message for trend in self.trends if trend.drifts]
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values."""
+        trends = [
+            {
+                name: getattr(one, name)
+                for name in ("collection", "compressor", "recent", "before", "fall", "error")
+            }
+            | {"recent_images": one.recent_images, "before_images": one.before_images, "drifts": one.drifts}
+            for one in self.trends
+        ]
+        derived = {"net_saved_bytes": self.holdings.net_saved_bytes, "ratio": self.holdings.ratio}
+        return {
+            "collection": self.collection,
+            "at": self.at.isoformat(),
+            "holdings": asdict(self.holdings) | derived,
+            "months": [asdict(month) for month in self.months],
+            "fidelity": trends,
+            "alerts": self.alerts,
+        }
+
+
+def gather(house: Installation, collection: str | None = None) -> Kpi:
+    """Raises ``SettingsError`` for a collection that neither the ledger nor the settings know."""
+    if collection is not None and not history.is_registered(house.ledger, collection):
+        house.settings.collection(collection)
+    with house.ledger.read() as connection:
+        return Kpi(
+            collection=collection,
+            at=audit_log.now(),
+            holdings=kpi.holdings(connection, collection),
+            months=kpi.months(connection, collection),
+            trends=kpi_fidelity.trends(connection, collection),
+        )
+
+
+def figures(found: Kpi) -> dict[str, Any]:
+    """By name, as markup; those without data are missing."""
+    from markupsafe import Markup
+
+    from tasks import kpi_plots
+
+    drawn = {"kept": kpi_plots.bytes_by_month(found.months)} if found.months else {}
+    for number, trend in enumerate(found.trends):
+        drawn[f"drift-{number}"] = kpi_plots.fidelity_by_night(trend, number)
+    return {name: Markup(text) for name, text in drawn.items()}  # noqa: S704 - drawn by us, texts escaped there
+
+
+def as_html(found: Kpi) -> str:
+    """One page."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    made = Environment(
+        loader=PackageLoader("tasks"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters |= {
+        "number": lambda value: f"{value:,}",
+        "size": size,
+        "duration": duration,
+        "visible": visible,
+        "at": lambda moment: f"{moment:%Y-%m-%d %H:%M} UTC",
+    }
+    return made.get_template("kpi.html").render(found=found, figures=figures(found))
+
+
+def write(found: Kpi, path: Path) -> None:
+    """The page as a file, whole or not at all. Raises ``UsageError``."""
+    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        beside.write_text(as_html(found), encoding="utf-8")
+        beside.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            beside.unlink()
+        raise UsageError(f"cannot write {path}: {error.strerror}. Name another file.") from None
