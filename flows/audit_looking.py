@@ -9,7 +9,6 @@ import json
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,6 +17,7 @@ from cyclopts.validators import Number
 
 from flows.app import DEFAULTS, Common, terminal
 from flows.audit_app import audit_app
+from flows.times import DAY, NOTHING, moment
 from fwd2bot_core.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
@@ -55,8 +55,8 @@ class Which:
             run=self.run,
             actor=self.actor,
             types=self.type,
-            since=_moment("--since", self.since, timedelta(0)),
-            until=_moment("--until", self.until, timedelta(days=1)),
+            since=moment("--since", self.since, NOTHING),
+            until=moment("--until", self.until, DAY),
             first=self.first,
             last=self.last,
         )
@@ -179,22 +179,6 @@ def export(
     else:
         _show_export(made)
     return ExitCode.OK if made.verdict in _COLOURS else ExitCode.INTEGRITY
-
-
-def _moment(option: str, text: str | None, day: timedelta) -> datetime | None:
-    """A time as people write it; ``day`` is added to one that is a whole day."""
-    if text is None:
-        return None
-    try:
-        if len(text) <= 10:
-            whole = date.fromisoformat(text)
-            return datetime(whole.year, whole.month, whole.day, tzinfo=UTC) + day
-        found = datetime.fromisoformat(text)
-    except (ValueError, OverflowError):
-        raise UsageError(
-            f"{option}: {text!r} is no time; write 2026-11-24 or 2026-11-24T17:00:00+09:00"
-        ) from None
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 def _write(chunks: Iterator[bytes]) -> None:

@@ -1,4 +1,4 @@
-"""The verbs that look: what would run, what ran, one image's life, answers, checks, the report.
+"""The verbs that look: what would run, what ran, one image's life, checks, the report.
 
 Imports what a verb needs inside the verb, so that ``--help`` comes at once.
 """
@@ -90,27 +90,6 @@ def show(image: str, *, collection: str | None = None, common: Common = DEFAULTS
         show_life(terminal(), versions)
     wrong = any(fact["proof"] == Standing.WRONG for proven in facts for fact in proven)
     return ExitCode.INTEGRITY if wrong else ExitCode.OK
-
-
-@app.command
-def ask(image: str, question: str, *, collection: str | None = None, common: Common = DEFAULTS) -> int:
-    """Answer a question about an image from its stored tokens; the original is not touched.
-
-    Example: fwd2bot ask line-1/2026-11-23/tray-000007.jpg "what is in b2?"
-    """
-    from flows.render import show_answer
-    from infra import archive
-    from infra.installation import opened
-
-    with opened(common.settings()) as house:
-        stored, answer = archive.ask(house, image, question, collection)
-    if common.json:
-        named = ("collection", "key", "identity", "sha256", "superseded", "shard", "row")
-        said = {"question": question, "answer": answer.text, "confidence": answer.confidence}
-        print(json.dumps(said | {name: getattr(stored, name) for name in named}, sort_keys=True))
-    else:
-        show_answer(terminal(), stored, answer)
-    return ExitCode.OK
 
 
 @app.command

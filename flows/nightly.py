@@ -26,6 +26,7 @@ from tasks.discover import Discovery, discover
 from tasks.plan import Plan, write_plan
 from tasks.publish import publish
 from tasks.runs import Run
+from tasks.search_index import keep_index, wanted
 from tasks.summary import NightSummary, count
 from tasks.sweep import Sweep, sweep
 from tasks.window import closed, taking
@@ -91,6 +92,8 @@ def run_night(
                 screen.planned(plan)
                 took = step(compress_plan, house, run, screen) if plan.batches else 0.0
                 step(publish, house.ledger, house.archive, run)
+                if wanted(house, name):
+                    step(keep_index, house, name)
                 swept = step(
                     sweep,
                     house.ledger,

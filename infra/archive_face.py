@@ -25,10 +25,10 @@ import numpy.typing as npt
 from fwd2bot_core.compressor.protocol import Answer, Compressor
 from fwd2bot_core.errors import CompressorMismatch, NotInArchive, UsageError
 from fwd2bot_core.tokens.numbers import widened
-from infra.finding import Example, Found, Query, check_text, find
+from infra.finding import Example, Query, check_text, find
 from infra.installation import Installation
 from infra.lookup import Stored, by_number, locate
-from infra.search_hits import Hit
+from infra.search_hits import Found, Hit
 from infra.search_scope import ALL, Filters, matching, scope_of
 from infra.settings import DEFAULT_FILE, Settings, load_settings
 from infra.stored_tokens import many_tokens, tokens
@@ -90,11 +90,9 @@ class Archive:
 
         ``since`` (included) and ``until`` (not) are aware. Raises as ``finding.find`` does.
         """
-        one = isinstance(image, str | bytes | Path)
-        like = (image,) if one else tuple(image or ())
+        like = (image,) if isinstance(image, str | bytes | Path) else tuple(image or ())
         filters = Filters(since=since, until=until, run=run, tags=tuple(tags))
-        query = Query(text=text, like=like, collection=collection, filters=filters, k=k)  # type: ignore[arg-type]
-        return self.find(query).hits
+        return self.find(Query(text=text, like=like, collection=collection, filters=filters, k=k)).hits
 
     def find(self, query: Query) -> Found:
         """The same for a whole ``Query``, with figures of the search."""

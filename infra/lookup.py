@@ -189,14 +189,20 @@ def _others(connection: sa.Connection, version: sa.Row[Any], spec: CompressorSpe
     return ", ".join(f"{row.name} {row.fingerprint[:12]}" for row in rows)
 
 
+def destruction(connection: sa.Connection, object_version_id: int) -> tuple[datetime, str] | None:
+    """When an original was destroyed and by which disposition list, as its certificate says; None: there is none."""
+    mine = certificates.c.object_version_id == object_version_id
+    query = sa.select(certificates.c.deleted_at, certificates.c.list_id).where(mine)
+    row = connection.execute(query).one_or_none()
+    return None if row is None else (row.deleted_at, row.list_id)
+
+
 def _by_certificate(connection: sa.Connection, version: sa.Row[Any]) -> str:
     """When, and where that is certified."""
-    mine = certificates.c.object_version_id == version.id
-    row = connection.execute(sa.select(certificates).where(mine)).one_or_none()
-    if row is None:
+    if (found := destruction(connection, version.id)) is None:
         return f" (event {version.destroyed_seq} of the audit log)"
-    day = f"{row.deleted_at:%Y-%m-%d %H:%M} UTC"
-    return f" on {day} by list {row.list_id}; `fwd2bot certificate {version.key}` proves it"
+    at, list_id = found
+    return f" on {at:%Y-%m-%d %H:%M} UTC by list {list_id}; `fwd2bot certificate {version.key}` proves it"
 
 
 def _older(connection: sa.Connection, version: sa.Row[Any], spec: CompressorSpec) -> str | None:

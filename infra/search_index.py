@@ -61,8 +61,8 @@ class Index:
         """(shard, row) of the probably nearest, the best first, looked for in that many cells."""
         import faiss
 
-        # Fewer cells are looked into than there may be: the count is then that of their rows.
-        options = faiss.SearchParametersIVF(nprobe=min(cells, self.meta.cells))
+        made: Any = faiss.SearchParametersIVF  # which takes names that its own stubs do not know
+        options = made(nprobe=min(cells, self.meta.cells))
         _, labels = self.faiss.search(query[None], min(count, max(self.meta.images, 1)), params=options)
         return [divmod(int(label), 1 << ROW_BITS) for label in labels[0] if label >= 0]
 
@@ -108,20 +108,25 @@ def newest_indexes(archive: ObjectStore, scope: Scope) -> list[Index]:
 
 
 def load(archive: ObjectStore, meta: IndexMeta) -> Any:
-    """The index itself; the last ones stay in memory. Raises ``ObjectMissing``, ``IntegrityError``."""
-    import faiss
-
+    """The same as ``read``; the last ones stay in memory, and are never added to."""
     if meta.sha256 not in _loaded:
-        data = archive.read(meta.path)
-        if hashlib.sha256(data).hexdigest() != meta.sha256:
-            raise IntegrityError(
-                f"{meta.path} does not hold the bytes that were written; `fwd2bot search-index build` makes it anew"
-            )
-        _loaded[meta.sha256] = faiss.deserialize_index(np.frombuffer(data, np.uint8))
+        _loaded[meta.sha256] = read(archive, meta)
         while len(_loaded) > _KEPT:
             _loaded.popitem(last=False)
     _loaded.move_to_end(meta.sha256)
     return _loaded[meta.sha256]
+
+
+def read(archive: ObjectStore, meta: IndexMeta) -> Any:
+    """The index itself. Raises ``ObjectMissing``, and ``IntegrityError`` for other bytes than were written."""
+    import faiss
+
+    data = archive.read(meta.path)
+    if hashlib.sha256(data).hexdigest() != meta.sha256:
+        raise IntegrityError(
+            f"{meta.path} does not hold the bytes that were written; `fwd2bot search-index build` makes it anew"
+        )
+    return faiss.deserialize_index(np.frombuffer(data, np.uint8))
 
 
 def covered(index: Index, scope: Scope) -> dict[int, Shard]:

@@ -6,7 +6,7 @@ never found, whatever lies in files or indexes. Knows queries. Knows nothing abo
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
@@ -145,9 +145,7 @@ def counting_places(
     return found
 
 
-def matching(
-    connection: sa.Connection, scope: Scope, filters: Filters
-) -> sa.CursorResult[tuple[int, str, int]]:
+def matching(connection: sa.Connection, scope: Scope, filters: Filters) -> Iterator[tuple[int, str, int]]:
     """(object version, shard, row) of everything that counts, shard by shard; read it before the next query."""
     mine = sa.select(collections.c.id).where(collections.c.name.in_(scope.collections))
     query = (
@@ -157,7 +155,8 @@ def matching(
         .where(shards.c.collection_id.in_(mine), compressors.c.fingerprint == scope.spec.fingerprint)
         .order_by(shards.c.id, summaries.c.row)
     )
-    return connection.execute(query, execution_options={"yield_per": 10_000})
+    for number, path, row in connection.execute(query, execution_options={"yield_per": 10_000}):
+        yield int(number), path, int(row)
 
 
 def _live(filters: Filters, *columns: Any) -> sa.Select[Any]:

@@ -144,9 +144,12 @@ def _from_index(
     while len(counted) < wanted:
         if asked > MOST_CANDIDATES:
             return frozenset()
-        places = [place for place in index.candidates(query, asked, cells) if place[0] in shards]
+        offered = index.candidates(query, asked, cells)
+        places = [place for place in offered if place[0] in shards]
         with house.ledger.read() as connection:
             counted = counting_places(connection, places, filters)
+        if len(offered) == index.meta.images:  # there are no more
+            break
         asked *= 12
     first = [place for place in places if place in counted][: 2 * wanted]
     for (shard, row), score in zip(first, exact_scores(house, first, shards, scope, query), strict=True):

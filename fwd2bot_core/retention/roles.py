@@ -40,6 +40,7 @@ class Act(StrEnum):
     APPROVE_ERASURE = "erasure.approve"
     SIGN_IN = "console.sign-in"
     SEE_ORIGINAL = "original.see"
+    EXPORT = "tokens.export"
 
 
 _ALLOWED: dict[Act, frozenset[Role]] = {
@@ -61,6 +62,7 @@ _ALLOWED: dict[Act, frozenset[Role]] = {
     Act.APPROVE_ERASURE: frozenset({Role.APPROVER, Role.COMPLIANCE}),  # somebody else than who planned it
     Act.SIGN_IN: frozenset(Role),
     Act.SEE_ORIGINAL: frozenset({Role.COMPLIANCE, Role.DATA_TEAM, Role.APPROVER, Role.AUDITOR}),
+    Act.EXPORT: frozenset({Role.COMPLIANCE, Role.DATA_TEAM}),  # what tokens say, in bulk
 }
 
 

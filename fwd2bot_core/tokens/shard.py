@@ -77,14 +77,7 @@ class ShardWriter:
         self._schema = schema_of(spec, codec)
         self._waiting: list[Any] = []  # record batches that do not fill a row group yet
         self._sink = io.BytesIO()
-        self._parquet = pq.ParquetWriter(
-            self._sink,
-            self._schema,
-            compression="zstd",
-            use_dictionary=_WITH_DICTIONARY,
-            write_statistics=_WITH_STATISTICS,
-            write_page_checksum=True,  # so that a point lookup notices damage without reading the whole file
-        )
+        self._parquet = parquet_writer(self._sink, self._schema)
 
     def append(
         self, rows: Sequence[ShardRow], tokens: npt.NDArray[Any], pooled: npt.NDArray[np.float32]
@@ -141,6 +134,18 @@ def write_shard(
     writer = ShardWriter(spec, collection, codec)
     writer.append(rows, tokens, pooled)
     return writer.finish()
+
+
+def parquet_writer(sink: BinaryIO, schema: Any) -> Any:
+    """How every shard is written, so that equal rows give equal bytes."""
+    return pq.ParquetWriter(
+        sink,
+        schema,
+        compression="zstd",
+        use_dictionary=_WITH_DICTIONARY,
+        write_statistics=_WITH_STATISTICS,
+        write_page_checksum=True,  # so that a point lookup notices damage without reading the whole file
+    )
 
 
 _PLAIN = ("key", "identity", "modified", "width", "height", "format", "source_bytes")

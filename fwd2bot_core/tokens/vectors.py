@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -38,7 +39,7 @@ def scan(file: BinaryIO, fingerprint: str) -> Iterator[Vectors]:
     shard = guarded(lambda: opened(file))
     d, first = guarded(lambda: head_by(shard, fingerprint)).spec.d, 0
     for groups in _parts(shard, d):
-        numbers, vectors = guarded(lambda some=groups: _decoded(shard.read_row_groups(some, _COLUMNS), d))
+        numbers, vectors = guarded(partial(_read, shard, groups, d))
         yield Vectors(first, numbers, vectors)
         first += len(numbers)
 
@@ -73,6 +74,10 @@ def _parts(shard: Any, d: int) -> Iterator[list[int]]:
         held, groups = held + size, [*groups, group]
     if groups:
         yield groups
+
+
+def _read(shard: Any, groups: list[int], d: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+    return _decoded(shard.read_row_groups(groups, _COLUMNS), d)
 
 
 def _decoded(table: Any, d: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
