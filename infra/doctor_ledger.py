@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import make_url, select
 
@@ -22,7 +23,7 @@ def examine(house: Installation) -> str:
     ledger, url = house.ledger, make_url(house.settings.archive.ledger)
     with ledger.write() as connection:
         before = datetime.now(UTC)
-        theirs = connection.execute(select(ledger.now(connection))).scalar_one()
+        theirs: Any = connection.execute(select(ledger.now(connection))).scalar_one()  # a text in SQLite
         after = datetime.now(UTC)
         connection.execute(audit_head.update().values(size=audit_head.c.size))  # as it is, and taken back
         connection.rollback()
