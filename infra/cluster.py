@@ -57,7 +57,7 @@ def connected(settings: ExecutionSettings) -> Iterator[Cluster]:
 
     Raises ``ClusterError`` when it cannot be had.
     """
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # a killed worker is an outcome, told by us
+    _quieten()
     if "://" in settings.executor:
         with _attached(settings) as cluster:
             yield cluster
@@ -66,6 +66,15 @@ def connected(settings: ExecutionSettings) -> Iterator[Cluster]:
 
     with dask.config.set(HERE), _own(settings) as cluster:
         yield cluster
+
+
+def _quieten() -> None:
+    """A killed worker or scheduler is an outcome, told by us. Dask sets its levels when it is imported, so after that;
+    its client has one of its own."""
+    import distributed
+
+    for name in ("", ".client"):
+        logging.getLogger(distributed.__name__ + name).setLevel(logging.CRITICAL)
 
 
 def patiently(start: Callable[[], T]) -> T:

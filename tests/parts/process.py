@@ -107,7 +107,9 @@ def members(session: int) -> Iterator[psutil.Process]:
 
 
 def kill_session(session: int) -> None:
-    """End whatever is left of a command that we started."""
-    for process in members(session):
+    """End whatever is left of a command that we started; it is gone afterwards."""
+    found = list(members(session))
+    for process in found:
         with contextlib.suppress(psutil.Error):
             process.kill()
+    psutil.wait_procs(found, timeout=STOP_SECONDS)
