@@ -1,5 +1,5 @@
 """What ``fwd2bot deploy`` makes true on a Prefect server: a work pool, a deployment for each collection,
-one for the audit log, one for retention.
+one for the audit log, one for retention, one for backfills.
 
 Reads what is there, holds it against what the settings want, and writes only what differs, so that a second run
 changes nothing. What an operator paused stays paused. A server may serve several installations: a deployment
@@ -27,7 +27,7 @@ from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.schedules import CronSchedule
 from prefect.exceptions import ObjectNotFound
 
-from flows.prefect_wanted import TAG, daily_audit, daily_retention, nightly, schedule_of
+from flows.prefect_wanted import TAG, backfills, daily_audit, daily_retention, nightly, schedule_of
 from fwd2bot_core.errors import Fwd2BotError, UsageError
 from infra.settings import Settings
 
@@ -76,11 +76,13 @@ class Deployer:
         return Change("work pool", name, "unchanged", POOL_TYPE + (", paused" if pool.is_paused else ""))
 
     def wanted(self, names: Iterable[str], pool: str) -> list[dict[str, Any]]:
-        """What the settings ask for, one deployment a collection, one for the audit log and one for retention; refused
-        before anything is written."""
+        """What the settings ask for, one deployment a collection, one for the audit log, one for retention and one for
+        backfills; refused before anything is written."""
         self.held.update((deployment.name, deployment) for deployment in _tagged(self.client))
         every = [nightly(self.settings, name, self.config, pool) for name in names]
-        every += [make(self.settings, self.config, pool) for make in (daily_audit, daily_retention)]
+        every += [
+            make(self.settings, self.config, pool) for make in (daily_audit, daily_retention, backfills)
+        ]
         for wanted in every:
             there = self.held.get(wanted["name"])
             if there is not None and not self._ours(there):
@@ -126,11 +128,15 @@ class Deployer:
     def _write(self, flow_id: Any, wanted: dict[str, Any], there: DeploymentResponse | None) -> None:
         """Creates, or replaces everything except whether it is paused."""
         active = all(schedule.active for schedule in there.schedules) if there else True
-        cron, zone = wanted["schedule"]
         given = {name: value for name, value in wanted.items() if name not in ("schedule", "flow")}
         given["concurrency_options"] = ConcurrencyOptions(**given["concurrency_options"])
-        schedule = DeploymentScheduleCreate(schedule=schedule_of(cron, zone), active=active)
-        self.client.create_deployment(flow_id=flow_id, schedules=[schedule], **given)
+        if wanted["schedule"] is None:  # on demand; one that an operator gave it stays
+            kept = there.schedules if there else []
+            schedules = [DeploymentScheduleCreate(schedule=one.schedule, active=one.active) for one in kept]
+        else:
+            cron, zone = wanted["schedule"]
+            schedules = [DeploymentScheduleCreate(schedule=schedule_of(cron, zone), active=active)]
+        self.client.create_deployment(flow_id=flow_id, schedules=schedules, **given)
 
 
 @contextmanager
@@ -169,14 +175,14 @@ def _differences(wanted: dict[str, Any], there: DeploymentResponse) -> Iterator[
     schedules = [one.schedule for one in there.schedules]
     held["schedule"] = (
         (schedules[0].cron, schedules[0].timezone)
-        if len(schedules) == 1 and isinstance(schedules[0], CronSchedule)
+        if len(schedules) == 1 and isinstance(schedules[0], CronSchedule) and wanted["schedule"]
         else None
     )
     return (name for name in wanted if name != "flow" and held.get(name) != wanted[name])
 
 
 def _told(wanted: dict[str, Any], there: DeploymentResponse | None, differs: list[str]) -> Change:
-    detail = "{} ({})".format(*wanted["schedule"])
+    detail = "{} ({})".format(*wanted["schedule"]) if wanted["schedule"] else "on demand"
     if there is not None and (there.paused or not all(schedule.active for schedule in there.schedules)):
         detail += ", paused"
     if differs:

@@ -1,7 +1,8 @@
-"""What each deployment on a Prefect server is to be: the nights of the collections, the audit of their log, and the
-retention run.
+"""What each deployment on a Prefect server is to be: the nights of the collections, the audit of their log, the
+retention run, and backfills, which somebody starts.
 
-Plain dictionaries of what Prefect's client takes, with ``flow`` and ``schedule`` beside. Knows nothing about servers.
+Plain dictionaries of what Prefect's client takes, with ``flow`` and ``schedule`` (None: on demand) beside. Knows
+nothing about servers.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from prefect.utilities.callables import parameter_schema
 from pydantic import ValidationError
 
 from flows.prefect_audit import audit
+from flows.prefect_backfill import backfill
 from flows.prefect_night import night
 from flows.prefect_retention import retention
 from fwd2bot_core.errors import SettingsError
@@ -71,6 +73,18 @@ def daily_retention(settings: Settings, config: Path | None, pool: str) -> dict[
         "parameters": {"config": str(config) if config else None},
         "schedule": (schedule.cron, schedule.timezone),
         **_run_by(retention, "flows.prefect_retention.retention", pool),
+    }
+
+
+def backfills(settings: Settings, config: Path | None, pool: str) -> dict[str, Any]:
+    """Work on a backfill whenever somebody starts it: no schedule."""
+    return {
+        "name": f"backfill-{_installation(config)}",
+        "description": f"Work on a backfill of the installation of {_where(config)}.",
+        "tags": sorted({TAG, "backfill"}),
+        "parameters": {"config": str(config) if config else None},
+        "schedule": None,
+        **_run_by(backfill, "flows.prefect_backfill.backfill", pool),
     }
 
 
