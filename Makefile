@@ -48,6 +48,7 @@ gpu: $(VENV)/.installed-test
 # Goes on where it was stopped; the rivals take some hours, of which one call spends four at most.
 prove: $(VENV)/.installed-test
 	$(BIN)/python -m tests.prove.kills
+	$(BIN)/python -m tests.prove.all_parts
 	$(BIN)/python -m tests.prove.fidelity_auroc
 	$(BIN)/python -m tests.prove.tiles
 	$(BIN)/python -m tests.prove.rivals --minutes 240
