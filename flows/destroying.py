@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from flows.app import DEFAULTS, Common, app, terminal
@@ -118,10 +119,16 @@ def _certify(one: Certificate) -> None:
         _say(f"  proven by a checkpoint that {len(one.anchors)} anchors keep: {', '.join(one.anchors)}")
     else:
         _say("  no checkpoint covers the confirmation yet: fwd2bot audit checkpoint")
-    _say(f"  provider's own copies: {one.purge_not_before or 'not known when they end'}")
+    _say(f"  provider's own copies: {_purged(one.purge_not_before)}")
     if not one.bytes_are_gone:
         versions = sum(not other["marker"] for other in one.others)
         _say(f"  THE BYTES MAY STILL EXIST: {versions} other versions of the key, {one.copies} known copies")
+
+
+def _purged(at: datetime | None) -> str:
+    if at is None:
+        return "not known when they end (collections.NAME.purge_days)"
+    return f"may exist until {at:%Y-%m-%d %H:%M}Z, by what the settings said"
 
 
 def _say(text: str) -> None:

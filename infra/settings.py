@@ -94,6 +94,12 @@ class CollectionSettings(Section):
     codec: CodecName = Field(
         "exact", description="how tokens are stored: exact, or rounded to int8, bits4, bits3 or bits2"
     )
+    purge_days: int | None = Field(
+        None,
+        ge=0,
+        le=3650,
+        description="days for which its provider keeps what was deleted; stands on certificates",
+    )
 
 
 class CompressorSettings(Section):
@@ -121,7 +127,8 @@ class ExecutionSettings(Section):
         description="worker processes; as many are expected of a scheduler, or of the GPUs here",
     )
     device: Device = Field(
-        "auto", description="cpu, cuda, or auto: the GPU if there is one, but with executor local the processor"
+        "auto",
+        description="cpu, cuda, or auto: the GPU if there is one, but with executor local the processor",
     )
     torch_threads: int = Field(1, ge=0, le=512, description="threads of one forward pass; 0 = torch's own")
     fetch_threads: int = Field(4, ge=1, le=256, description="concurrent reads and decodes a worker")

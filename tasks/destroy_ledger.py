@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import Any
 
 import sqlalchemy as sa
 
 from fwd2bot_core.audit.canonical import commitment
-from fwd2bot_core.audit.events import Actor, Event
+from fwd2bot_core.audit.events import Actor, Event, rfc3339
 from fwd2bot_core.retention.disposition import ItemState, ListState, is_end, may_follow
 from infra import audit_log
 from infra.objects import ObjectInfo
@@ -74,8 +75,16 @@ def confirm(
 ) -> None:
     """The end: event, certificate and state. ``others``: what the store still holds under the key."""
     now = audit_log.now()
+    purge = None if order.purge_days is None else now + timedelta(days=order.purge_days)
     left = {"versions": sum(not o.marker for o in others), "markers": sum(o.marker for o in others)}
-    after = {"state": "destroyed", "intent_seq": item.intent_seq, "answer": answer, "others": left}
+    after: dict[str, Any] = {
+        "state": "destroyed",
+        "intent_seq": item.intent_seq,
+        "answer": answer,
+        "others": left,
+    }
+    if purge is not None:
+        after["purge_not_before"] = rfc3339(purge)
     seq = audit_log.append(connection, _event(connection, "destruction.confirmed", order, actor, item, after))
     connection.execute(
         certificates.insert().values(
@@ -84,6 +93,7 @@ def confirm(
             intent_seq=item.intent_seq,
             confirmed_seq=seq,
             deleted_at=now,
+            purge_not_before=purge,
             others=json.dumps([{"version": o.version, "marker": o.marker} for o in others], sort_keys=True),
         )
     )

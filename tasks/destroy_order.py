@@ -54,6 +54,9 @@ class Order:
     document: Document
     manifest: bytes
     lines: Mapping[int, Mapping[str, Any]]  # of the manifest, by object version
+    purge_days: int | None = (
+        None  # that the collection's provider keeps what was deleted; None: nobody told us
+    )
 
     def policy(self) -> dict[str, Any]:
         """As events name it."""
@@ -92,12 +95,14 @@ def read_order(house: Installation, list_id: str) -> Order:
     _, lines = read_list(
         manifest, hashlib.sha256(manifest).hexdigest()
     )  # whether it is the signed one: a guard
+    known = house.settings.collections.get(row.collection)
     return Order(
         list_id=list_id,
         collection=row.collection,
         document=read(row.yaml, f"policy {row.policy_id}"),
         manifest=manifest,
         lines={line["object_version_id"]: line for line in lines},
+        purge_days=known.purge_days if known else None,
     )
 
 
