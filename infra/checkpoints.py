@@ -23,7 +23,7 @@ from infra.anchors import Receipt
 from infra.audit_recount import Known, recount
 from infra.audit_tree import root_at
 from infra.installation import Installation
-from infra.tables import audit_checkpoints
+from infra.tables import audit_checkpoints, audit_events
 
 SILENCE = timedelta(
     hours=23
@@ -132,12 +132,19 @@ def _complete(
         actor = audit_log.actor(connection, role)
         audit_keys.register(connection, signer, actor)
         now = audit_log.now()
-        if last is not None and last.size == size and now - last.signed_at >= SILENCE:
-            since = {"seq": last.size - 1, "signed_at": last.signed_at.isoformat()}
+        if last is not None and now - _newest_event(connection, size) >= SILENCE:
+            since = {"seq": size - 1, "signed_at": last.signed_at.isoformat()}
             event = Event(
                 type="audit.silent", occurred_at=now, actor=actor, subject=since, reason_code=reason
             )
             audit_log.append(connection, event)
+
+
+def _newest_event(connection: sa.Connection, size: int) -> datetime:
+    """When it happened. Not when it was signed: whoever asks how long the log was silent sees events, and after a crash
+    some wait to be signed."""
+    mine = sa.select(audit_events.c.occurred_at).where(audit_events.c.seq == size - 1)
+    return connection.execute(mine).scalar_one()
 
 
 def _checked(
