@@ -40,6 +40,7 @@ from fwd2bot_core.tokens.numbers import finite_rows
 from fwd2bot_core.tokens.shard import ShardRow, ShardWriter, shard_path
 from fwd2bot_core.work import Batch, ImageFact, Receipt, Reject, SegmentFact, ShardFact, StageSeconds
 from infra.crashpoints import reach
+from infra.duplicates import OncePerContent
 from infra.first_pass import FirstPass, Passed
 from infra.judging import UNJUDGED, Probing, judged
 from infra.objects import ObjectStore, S3Options, open_store
@@ -155,7 +156,7 @@ def compress_batch(batch: Batch, config: WorkerConfig) -> Receipt:
         encoded: deque[Future[None]] = deque()
         ahead = 2 * config.micro_batch + config.fetch_threads
         fetched = fetch_all(readers, batch.units, tools.source, ahead)
-        forward = FirstPass(tools.compressor)
+        forward = OncePerContent(FirstPass(tools.compressor), batch.units)
         for group in _groups(fetched, config.micro_batch, facts, watch):
             with watch("forward"):
                 passed = forward(group)

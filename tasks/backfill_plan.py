@@ -18,6 +18,7 @@ from fwd2bot_core.work import Unit
 from infra import audit_log
 from infra.backfill_tables import backfill_items, backfill_slices
 from infra.crashpoints import reach
+from infra.duplicates import side_by_side
 from infra.installation import Installation
 from infra.objects import ObjectInfo
 from infra.tables import collections, compressors, object_versions, work
@@ -81,7 +82,7 @@ def _write_slice(house: Installation, run: Run, backfill: Backfill, chunk: list[
         rows = connection.execute(_not_yet_mine(run, backfill)).all()
         if not rows:
             return Slice()
-        free = [unit_of(row, run.collection) for row in rows if row.work_state is None]
+        free = side_by_side([unit_of(row, run.collection) for row in rows if row.work_state is None])
         for units in _cut(free, _size(house, backfill, len(free), whole=len(chunk) == PAGE)):
             claim(connection, run, units)
         found = Slice(len(rows), sum(row.size for row in rows), len(free))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -12,11 +12,14 @@ import sqlalchemy as sa
 
 import flows.backfill
 from flows.backfill import begin_backfill, give_back, work_on
+from fwd2bot_core.compressor.fake import FakeCompressor
+from fwd2bot_core.compressor.protocol import Prepared, Summary
 from fwd2bot_core.errors import ExitCode
+from infra import archive
 from infra.backfill_tables import BackfillState
 from infra.crashpoints import BACKFILL_STEPS, VARIABLE
 from infra.installation import Installation
-from infra.tables import BatchState, batches, leases, runs, shards, work
+from infra.tables import BatchState, batches, contents, leases, runs, shards, work
 from tasks import backfills
 from tasks.backfill_scope import Scope
 from tasks.backfills import Budget
@@ -195,3 +198,29 @@ def test_a_night_and_a_backfill_as_processes_at_once_do_nothing_twice(
         assert set(twice) == {1}
     night(installation)
     whole(installation, 120)
+
+
+def test_equal_photos_pass_the_model_once_and_are_all_found(
+    house: BuildHouse, photos: Photos, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each key has a row of its own in the archive, with the same numbers; the content is known once."""
+    made = photos(20)
+    for path in made[4:]:
+        path.write_bytes(made[int(path.stem) % 4].read_bytes())
+    installation = house(night={"batch_size": 10, "smallest_batch": 10})
+    passed: list[int] = []
+    once = FakeCompressor.compress
+
+    def counted(self: FakeCompressor, images: Sequence[Prepared]) -> Summary:
+        passed.append(len(images))
+        return once(self, images)
+
+    monkeypatch.setattr(FakeCompressor, "compress", counted)
+    worked(installation, started(installation))
+    assert sum(passed) <= 8  # four contents, in two batches
+    assert count(installation, contents) == 4
+    whole(installation, 20)
+    stored = [archive.locate(installation, path.name) for path in made]
+    numbers = archive.many_tokens(installation, stored)
+    for at, path in enumerate(made):
+        assert numbers[at].tobytes() == numbers[int(path.stem) % 4].tobytes()
