@@ -1,6 +1,7 @@
 """Recording that the ledger was restored from a backup: which events were lost, as far as anybody outside knew of them.
 
 Only a ledger that is an older state of itself, and nothing else, can be recorded so; then the log goes on from there.
+The key that the settings name may be one that the lost events gave to the log: it signed states that are lost, too.
 What was committed in the lost events is not in the ledger any more, whatever lies in the archive.
 """
 
@@ -11,11 +12,13 @@ from collections.abc import Callable
 
 import sqlalchemy as sa
 
+from fwd2bot_core.audit.notes import Verifier
 from fwd2bot_core.audit.verdicts import Verdict
-from fwd2bot_core.errors import IntegrityError, LedgerLocked, ObjectMissing, UsageError
-from infra import audit_log, pairing
+from fwd2bot_core.errors import Fwd2BotError, IntegrityError, LedgerLocked, ObjectMissing, UsageError
+from infra import audit_keys, audit_log, pairing
 from infra.audit_restores import Restore, record
 from infra.installation import Installation
+from infra.signing_keys import open_source
 from infra.tables import installation
 from tasks.audit_verify import Examined, examine
 
@@ -41,7 +44,7 @@ def record_restore(
     """
     if not reason.strip():
         raise UsageError("say why the ledger was restored: the log keeps the reason for ever")
-    found = examine(house, progress=progress)
+    found = examine(house, later_keys=_key_of_the_settings(house), progress=progress)
     _refuse_what_is_worse(found)
     beyond = found.judge.beyond
     if not beyond:
@@ -58,6 +61,16 @@ def record_restore(
         made = record(connection, first=first, last=last, lost=lost, reason=reason.strip(), actor=actor)
     _pair_again(house)
     return made
+
+
+def _key_of_the_settings(house: Installation) -> list[Verifier]:
+    """If the log was given this key in events that are lost, it signed states that the ledger cannot know a key of."""
+    audit = house.settings.audit
+    try:
+        with house.ledger.read() as connection:
+            return [open_source(audit.key, audit_keys.origin(connection, audit)).verifier]
+    except Fwd2BotError:  # then it signs nothing now, and what it once signed stays of an unknown key
+        return []
 
 
 def _refuse_what_is_worse(found: Examined) -> None:

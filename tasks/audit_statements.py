@@ -78,18 +78,21 @@ def ask(anchors: Sequence[Anchor], before: Before, *, newest: bool) -> Outside:
 
 
 def statements(
-    told: Told, outside: Outside, audit: AuditSettings, since: int
+    told: Told, outside: Outside, audit: AuditSettings, since: int, later_keys: Sequence[Verifier] = ()
 ) -> tuple[list[Statement], list[Finding]]:
-    """All statements over ``since`` events and more, smallest first, and what is wrong with notes and receipts."""
-    reader = _Reader(told)
+    """All statements over ``since`` events and more, smallest first, and what is wrong with notes and receipts.
+
+    ``later_keys`` may have signed states that are longer than the log is now.
+    """
+    reader = _Reader(told, later_keys)
     found = [*reader.own(), *reader.held(outside, since), *reader.sworn(audit, outside)]
     return sorted(set(found), key=lambda one: (one.size, one.where)), reader.findings
 
 
 class _Reader:
-    def __init__(self, told: Told) -> None:
-        self._told = told
-        self._keys = [span.verifier for span in told.spans]
+    def __init__(self, told: Told, later_keys: Sequence[Verifier]) -> None:
+        self._told, self._later_keys = told, later_keys
+        self._keys = [*(span.verifier for span in told.spans), *later_keys]
         self._read = cache(self._opened)  # the same notes lie in the ledger and in several anchors
         self.findings: list[Finding] = []
 
@@ -181,7 +184,8 @@ class _Reader:
 
     def _might_sign(self, opened: Opened, checkpoint: Checkpoint) -> bool:
         spans = (span for span in self._told.spans if span.verifier in opened.signatures)
-        return any(span.covers(checkpoint.size) for span in spans)
+        lost = checkpoint.size > self._told.rows and any(key in opened.signatures for key in self._later_keys)
+        return lost or any(span.covers(checkpoint.size) for span in spans)
 
     def _note(self, verdict: Verdict, size: int, problem: str, where: str) -> None:
         detail = f"the checkpoint of {size:,} events: {problem}"

@@ -8,9 +8,10 @@ objects in the archive is not looked at: that is ``tasks.verify``.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from fwd2bot_core.audit.notes import Verifier
 from fwd2bot_core.audit.verdicts import Finding, Verdict, acceptable, sharpened, worst
 from fwd2bot_core.errors import UsageError
 from infra.anchors import anchors_of
@@ -89,14 +90,18 @@ def last_checkpoint(house: Installation) -> int:
 
 
 def examine(
-    house: Installation, *, since: int = 0, progress: Callable[[int, int], None] = lambda *_: None
+    house: Installation,
+    *,
+    since: int = 0,
+    later_keys: Sequence[Verifier] = (),
+    progress: Callable[[int, int], None] = lambda *_: None,
 ) -> Examined:
-    """``verify_log`` for who needs the statements too."""
+    """``verify_log`` for who needs the statements too; ``later_keys`` may have signed what the log lacks by now."""
     begun = time.monotonic()
     outside = _ask(house, since, newest=since > 0)
     with house.ledger.read() as connection:
         told = read_told(connection, since)
-    signed, noted = statements(told, outside, house.settings.audit, since)
+    signed, noted = statements(told, outside, house.settings.audit, since, later_keys)
     if since and not any(one.size == since and one.root for one in signed):
         raise UsageError(
             f"there is no signed checkpoint of {since:,} events; leave --since out, or name one that is"

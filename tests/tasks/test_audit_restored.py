@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from flows.cli import main
 from fwd2bot_core.audit.merkle import leaf_hash
 from fwd2bot_core.audit.verdicts import Verdict
-from fwd2bot_core.errors import IntegrityError, UsageError
+from fwd2bot_core.errors import IntegrityError, UnknownKey, UsageError
 from infra import pairing
 from infra.audit_restores import restores
 from infra.checkpoints import sign_checkpoint
@@ -22,6 +22,7 @@ from infra.tables import audit_checkpoints, audit_events
 from tasks import runs
 from tasks.audit_restored import record_restore
 from tasks.audit_verify import last_checkpoint, verify_log
+from tasks.rotate_key import rotate_key
 from tests.houses import COLLECTION, night, write_settings
 from tests.tasks.audit_logs import (
     altered,
@@ -207,3 +208,44 @@ def test_the_command_records_it(
     with pytest.raises(SystemExit) as ended:
         main([*words, "--json"])
     assert ended.value.code == 2
+
+
+def test_a_key_that_was_given_to_the_log_in_lost_events_is_no_stranger(
+    house: Callable[..., Installation], tmp_path: Path, ledger_url: str
+) -> None:
+    (tmp_path / "vault").mkdir()
+    made = house(archive={"ledger": ledger_url}, **settings(tmp_path, "vault"))
+    grow(made, 9)
+    sign(made)
+    saved = backup(made)
+    rotate_key(made)
+    grow(made, 5)
+    sign(made)  # by the new key, which the ledger will not know
+    restore(made, saved)
+    assert Verdict.UNKNOWN_KEY in {verdict for verdict, _ in verdicts(made)}
+    made_again = record_restore(made, WHY)
+    assert (made_again.first, made_again.last) == (10, 15)
+    assert verdicts(made) == {(R, 10)}
+    with pytest.raises(UnknownKey, match="--lost"):
+        sign_checkpoint(made, reason="test")
+    rotate_key(made, lost="it was given to the log in events that are lost")
+    fresh = with_anchors(tmp_path, ledger_url, "vault", "annex")
+    assert list(sign_checkpoint(fresh, reason="test").anchored) == ["annex"]
+    fresh.ledger.close()
+
+
+def test_another_key_in_the_settings_makes_no_stranger_known(
+    house: Callable[..., Installation], tmp_path: Path
+) -> None:
+    (tmp_path / "vault").mkdir()
+    made = house(**settings(tmp_path, "vault"))
+    grow(made, 9)
+    sign(made)
+    saved = backup(made)
+    rotate_key(made)
+    grow(made, 5)
+    sign(made)
+    restore(made, saved)
+    (tmp_path / "audit-key").unlink()
+    with pytest.raises(IntegrityError, match="UNKNOWN KEY"):
+        record_restore(made, WHY)
