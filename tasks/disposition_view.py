@@ -17,10 +17,11 @@ from typing import Any, cast
 import sqlalchemy as sa
 
 from fwd2bot_core.audit.canonical import parse
-from fwd2bot_core.errors import IntegrityError
+from fwd2bot_core.errors import IntegrityError, UsageError
 from infra.installation import Installation
 from infra.retention_tables import disposition_items, disposition_lists
 from infra.tables import collections
+from tasks.erasure import ERASED
 from tasks.review import Said, find, said_of
 
 SAMPLES = 5
@@ -96,6 +97,11 @@ def lines(house: Installation, list_id: str) -> Iterator[dict[str, Any]]:
 
 
 def _lines(house: Installation, connection: sa.Connection, row: sa.Row[Any]) -> Iterator[dict[str, Any]]:
+    if row.path.startswith(f"{ERASED}:"):
+        raise UsageError(
+            f"list {row.id} named photos that were erased since, so its lines are gone; what was signed and what "
+            "became of it stays in the log: fwd2bot audit log"
+        )
     item = disposition_items.c
     query = (
         sa.select(item.number, item.state, item.reason).where(item.list_id == row.id).order_by(item.number)

@@ -33,8 +33,10 @@ def named(connection: sa.Connection, images: Iterable[str], collection: str | No
     return meant
 
 
-def matching(connection: sa.Connection, pattern: str, collection: str) -> list[int]:
+def matching(connection: sa.Connection, pattern: str, collection: str, *, gone: bool = False) -> list[int]:
     """All object versions of a collection whose whole key matches, where * stands for any characters and ? for one.
+
+    ``gone``: also those whose original was destroyed.
 
     Raises ``UsageError`` for a collection that the ledger does not know, ``NotInArchive`` where no key matches.
     """
@@ -43,7 +45,8 @@ def matching(connection: sa.Connection, pattern: str, collection: str) -> list[i
         raise UsageError(f"the ledger knows no collection {collection!r}")
     rows = connection.execute(
         sa.select(object_versions.c.id, object_versions.c.key).where(
-            object_versions.c.collection_id == number, object_versions.c.destroyed_seq.is_(None)
+            object_versions.c.collection_id == number,
+            sa.true() if gone else object_versions.c.destroyed_seq.is_(None),
         ),
         execution_options={"yield_per": CHUNK},
     )

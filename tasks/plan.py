@@ -14,10 +14,12 @@ from typing import Any
 import sqlalchemy as sa
 
 from fwd2bot_core.errors import RejectReason
+from fwd2bot_core.retention.erasure import ItemState
 from fwd2bot_core.work import Batch, Unit, batch_id_of
 from infra import audit_log
 from infra.crashpoints import reach
 from infra.database import Ledger
+from infra.erasure_tables import erasure_items
 from infra.outage import once_back
 from infra.settings import Settings
 from infra.tables import BatchState, WorkState, batches, object_versions, runs, work
@@ -61,8 +63,14 @@ def due(collection_id: int, compressor_id: int | None) -> sa.Select[Any]:
             object_versions.c.superseded_at.is_(None),
             object_versions.c.destroyed_seq.is_(None),  # there is nothing left to compress
             sa.or_(work.c.object_version_id.is_(None), again),
+            ~_being_erased(),
         )
     )
+
+
+def _being_erased() -> sa.ColumnElement[bool]:
+    item = erasure_items.c
+    return sa.exists().where(item.object_version_id == object_versions.c.id, item.state == ItemState.INTENT)
 
 
 def failed(collection_id: int, compressor_id: int) -> sa.Select[Any]:
@@ -76,6 +84,7 @@ def failed(collection_id: int, compressor_id: int) -> sa.Select[Any]:
             object_versions.c.destroyed_seq.is_(None),
             work.c.compressor_id == compressor_id,
             work.c.state == WorkState.FAILED,
+            ~_being_erased(),
         )
     )
 

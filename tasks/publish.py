@@ -18,6 +18,7 @@ from fwd2bot_core.tokens.manifest import ManifestShard, manifest_of, write_manif
 from infra import leases
 from infra.crashpoints import reach
 from infra.database import Ledger
+from infra.erasure_tables import shard_rewrites
 from infra.objects import ObjectStore
 from infra.tables import collections, shards
 from tasks.runs import Run
@@ -39,42 +40,54 @@ def publish(ledger: Ledger, archive: ObjectStore, run: Run) -> str:
     Holds the lease's row while the pointer moves, so that a run that was taken over cannot set it back; and the
     collection's, so that of a night and a backfill the later one to look is the later one to write.
     """
-    pointer = pointer_path(run.collection, run.spec)
     with ledger.write() as connection:
         leases.check(connection, run.lease)
-        mine = sa.select(collections.c.id).where(collections.c.id == run.collection_id)
-        connection.execute(mine.with_for_update(key_share=True))
-        rows = connection.execute(
-            sa.select(shards)
-            .where(shards.c.collection_id == run.collection_id, shards.c.compressor_id == run.compressor_id)
-            .order_by(shards.c.id)
-        ).all()
-        generation = (
-            rows[-1].id if rows else 0
-        )  # grows with each commit, so equal numbers mean equal contents
-        body = write_manifest(
-            manifest_of(
-                run.spec,
-                generation=generation,
-                root=readable_root(archive.uri),
-                collection=run.collection,
-                shards=tuple(
-                    ManifestShard(
-                        path=row.path,
-                        sha256=row.sha256,
-                        bytes=row.bytes,
-                        rows=row.rows,
-                        codec=known(row.codec),
-                    )
-                    for row in rows
-                ),
-            )
+        place = (run.collection_id, run.compressor_id)
+        return publish_now(connection, archive, run.collection, run.spec, place)
+
+
+def publish_now(
+    connection: sa.Connection,
+    archive: ObjectStore,
+    collection: str,
+    spec: CompressorSpec,
+    place: tuple[int, int],
+) -> str:
+    """The same in a transaction of the caller's, who works without a run; ``place``: the ledger's numbers of the
+    collection and the compressor."""
+    pointer = pointer_path(collection, spec)
+    mine = sa.select(collections.c.id).where(collections.c.id == place[0])
+    connection.execute(mine.with_for_update(key_share=True))
+    committed = (shards.c.collection_id == place[0], shards.c.compressor_id == place[1])
+    rows = connection.execute(sa.select(shards).where(*committed).order_by(shards.c.id)).all()
+    generation = _generation(connection, place)
+    named = tuple(
+        ManifestShard(
+            path=row.path, sha256=row.sha256, bytes=row.bytes, rows=row.rows, codec=known(row.codec)
         )
-        with suppress(ObjectExists):  # by a night that died between the two writes, or one without news
-            archive.create(f"{pointer.rpartition('/')[0]}/{generation:012d}.json", body)
-        reach("driver.manifest-written")
-        archive.replace(pointer, body)
+        for row in rows
+    )
+    root = readable_root(archive.uri)
+    made = manifest_of(spec, generation=generation, root=root, collection=collection, shards=named)
+    body = write_manifest(made)
+    with suppress(ObjectExists):  # by a night that died between the two writes, or one without news
+        archive.create(f"{pointer.rpartition('/')[0]}/{generation:012d}.json", body)
+    reach("driver.manifest-written")
+    archive.replace(pointer, body)
     return pointer
+
+
+def _generation(connection: sa.Connection, place: tuple[int, int]) -> int:
+    """Grows with each commit and with each shard that is written again, so equal numbers mean equal contents."""
+    mine = (shards.c.collection_id == place[0], shards.c.compressor_id == place[1])
+    again = (shard_rewrites.c.collection_id == place[0], shard_rewrites.c.compressor_id == place[1])
+    newest = (
+        sa.select(sa.func.max(shards.c.id)).where(*mine),
+        sa.select(sa.func.max(shard_rewrites.c.shard_id)).where(*again),
+    )
+    highest = max(connection.execute(one).scalar() or 0 for one in newest)
+    count = sa.select(sa.func.count()).select_from(shard_rewrites).where(*again)
+    return int(highest) + int(connection.execute(count).scalar_one())
 
 
 def readable_root(uri: str) -> str:

@@ -22,11 +22,12 @@ from fwd2bot_core.errors import IntegrityError
 from infra.database import Ledger
 from infra.objects import ObjectStore
 from infra.tables import audit_events, audit_head, audit_segments, shards
+from tasks.rewrites import REWRITTEN, Rewrites
 from tasks.verify_facts import Facts
 from tasks.verify_fidelity import altered_probes
 from tasks.verify_labels import check_label_checks
 from tasks.verify_manifests import check_manifests
-from tasks.verify_objects import Finding, Target, check, targets
+from tasks.verify_objects import NONE, Checked, Finding, Target, check, targets
 from tasks.verify_states import check_newest_list
 
 EVENTS_AT_ONCE = 1_000
@@ -54,16 +55,17 @@ def verify(
     damaged.
     """
     scrub, findings, facts = Scrub(), list[Finding](), Facts(ledger)
+    rewrites = _rewrites(ledger, findings)
     unexplained = _rows(ledger)  # asked before the log, so the events of all these rows are in it
     in_all = sum(map(len, unexplained.values()))
     for found in _walk(ledger, scrub, facts):
         if isinstance(found, Finding):
             findings.append(found)
             continue
-        checked = check(ledger, archive, found)
+        checked = check(ledger, archive, found, rewrites)
         findings += checked.findings
         if found.kind == "shard":
-            facts.shard(checked.held)
+            facts.shard(_numbers(rewrites, found, checked))
         else:
             facts.segment(found, checked.held)
         if checked.row is not None:
@@ -79,6 +81,24 @@ def verify(
     findings += check_newest_list(ledger, archive)
     scrub.findings = tuple(findings)
     return scrub
+
+
+def _rewrites(ledger: Ledger, findings: list[Finding]) -> Rewrites:
+    """What erasures wrote again; where the log does not say that rightly, every shard is looked for as committed."""
+    try:
+        with ledger.read() as connection:
+            return Rewrites.read(connection)
+    except IntegrityError as error:
+        findings.append(Finding("event", REWRITTEN, str(error)))
+        return NONE
+
+
+def _numbers(rewrites: Rewrites, shard: Target, checked: Checked) -> list[int] | None:
+    """Of the rows that the shard had when it was committed."""
+    if checked.held is None:
+        return None
+    held = [row.object_version_id for row in checked.held]
+    return rewrites.numbers(shard.said.path, held) if shard.said.path in rewrites else held
 
 
 def _rows(ledger: Ledger) -> dict[str, set[int]]:

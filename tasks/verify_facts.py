@@ -18,7 +18,6 @@ import sqlalchemy as sa
 
 from fwd2bot_core.audit.segment import NUMBERED
 from fwd2bot_core.errors import IntegrityError
-from fwd2bot_core.tokens.shard import ShardRow
 from infra.database import Ledger
 from infra.tables import failures, object_versions
 from tasks import states
@@ -40,9 +39,9 @@ class Facts:
         self._events: list[int] = []  # that added facts
         self._totals: list[int] = []  # facts in all, after each of these
 
-    def shard(self, held: Sequence[ShardRow] | None) -> None:
-        """A committed shard; its segment comes next. None: it could not be read."""
-        self._rows = None if held is None else [row.object_version_id for row in held]
+    def shard(self, numbers: Sequence[int] | None) -> None:
+        """The object versions of a committed shard's rows; its segment comes next. None: it could not be read."""
+        self._rows = None if numbers is None else list(numbers)
 
     def segment(self, target: Target, lines: Sequence[Mapping[str, Any]] | None) -> None:
         """A committed segment; None: it could not be read."""

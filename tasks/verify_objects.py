@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -30,8 +30,10 @@ from infra.tables import (
     shards,
     summaries,
 )
+from tasks.rewrites import Rewrites
 from tasks.verify_fidelity import wrong_fidelity
 
+NONE = Rewrites([])
 COMPARED = {
     "shard": ("sha256", "bytes", "rows", "batch_id", "run_id", "compressor"),
     "segment": ("path", "sha256", "bytes", "rows", "subroot", "batch_id"),
@@ -114,8 +116,17 @@ def targets(body: Mapping[str, Any]) -> list[Target]:
     return found if event.after.shard is None else [Target("shard", event, event.after.shard), *found]
 
 
-def check(ledger: Ledger, archive: ObjectStore, target: Target) -> Checked:
-    """Read one object and hold everything against its event. Raises ``StoreUnreachable``."""
+def check(ledger: Ledger, archive: ObjectStore, target: Target, rewrites: Rewrites = NONE) -> Checked:
+    """Read one object and hold everything against its event. Raises ``StoreUnreachable``.
+
+    What erasures did is told by ``rewrites``: for a shard that was written again the one that took its place is read,
+    and one of which no row was left must not be in the ledger any more.
+    """
+    if target.kind == "shard" and target.said.path in rewrites:
+        now = rewrites.now(target.said.path)
+        if now is None:
+            return _emptied(ledger, target)
+        target = replace(target, said=_Object.model_validate(dict(now)))
     with ledger.read() as connection:
         row = _row(connection, target)
         images = _images(connection, row) if row is not None and target.kind == "shard" else set()
@@ -132,11 +143,20 @@ def check(ledger: Ledger, archive: ObjectStore, target: Target) -> Checked:
         findings.append(Finding(target.kind, path, str(error)))
     else:
         if target.kind == "segment":
-            findings += [Finding("summaries", *wrong) for wrong in wrong_fidelity(ledger, held)]
+            now_there = [line for line in map(rewrites.line, held) if line is not None]
+            findings += [Finding("summaries", *wrong) for wrong in wrong_fidelity(ledger, now_there)]
         if row is not None and target.kind == "shard":
             findings += [Finding("ledger", path, wrong) for wrong in _wrong_codec(row, data)]
             findings += [Finding("summaries", path, wrong) for wrong in _wrong_rows(row, held, images)]
     return Checked(size, None if row is None else row.id, findings, held)
+
+
+def _emptied(ledger: Ledger, target: Target) -> Checked:
+    with ledger.read() as connection:
+        row = _row(connection, target)
+    problem = "every row of it was erased, as the log says, and its table still has it"
+    findings = [] if row is None else [Finding("ledger", target.said.path, problem)]
+    return Checked(0, None if row is None else row.id, findings, [])
 
 
 def _row(connection: sa.Connection, target: Target) -> sa.Row[Any] | None:

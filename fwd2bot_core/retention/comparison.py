@@ -77,6 +77,10 @@ def _rules(old: Policy, new: Policy) -> Iterator[Loosening]:
         if not any(_covers(before.select, rule.select) for before in old.rules):
             yield Loosening(f"rules.{rule.name}", "may match photos that no rule matched")
     for before in old.rules:
+        if before.duty and not any(_keeps_as_long(rule, before) and rule.duty for rule in new.rules):
+            yield Loosening(
+                f"rules.{before.name}.duty", f"photos that {before.duty} keeps may be erased earlier"
+            )
         if not any(_keeps_as_long(rule, before) for rule in new.rules) and _met(before.select, new.rules):
             yield Loosening(f"rules.{before.name}", "photos that it matched may go earlier")
 

@@ -128,6 +128,7 @@ RoundingField = Annotated[
 ]
 Zone = Annotated[str, BeforeValidator(_zone), WithJsonSchema({"type": "string", "examples": ["Asia/Tokyo"]})]
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
+Duty = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
 Collection = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 Glob = Annotated[str, StringConstraints(min_length=1, max_length=1000), BeforeValidator(_glob)]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]

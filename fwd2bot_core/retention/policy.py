@@ -18,6 +18,7 @@ from fwd2bot_core.retention.fields import (
     Collection,
     Count,
     Day,
+    Duty,
     Flag,
     Glob,
     Name,
@@ -63,6 +64,10 @@ class Rule(Part):
     )
     rounding: RoundingField = Field(
         description="day, month, calendar_year or fiscal_year:MM-DD, its first day"
+    )
+    duty: Duty | None = Field(
+        None,
+        description="the law or contract that obliges to keep them so long; a person's photos are not erased before",
     )
 
 
@@ -180,7 +185,11 @@ class Policy(Part):
 
     def meaning(self) -> bytes:
         """The canonical bytes of what it says, defaults written out: comments and order of names make no difference."""
-        return canonical(self.model_dump(mode="json"))
+        said = self.model_dump(mode="json")
+        for rule in said["rules"]:
+            if rule["duty"] is None:  # as policies meant before there was such a field
+                del rule["duty"]
+        return canonical(said)
 
     @property
     def meaning_sha256(self) -> str:

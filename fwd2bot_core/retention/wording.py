@@ -59,7 +59,7 @@ def _rule(policy: Policy, rule: Rule, now: datetime) -> str:
     return (
         f"{rule.name}: {which} stay for {period(rule.retain)} after the {_end(rule.rounding)} in which {begins} "
         f"({policy.zone}); of today, until {first:%Y-%m-%d}."
-    )
+    ) + (f" {rule.duty} obliges to that; nobody's photo is erased before." if rule.duty else "")
 
 
 def _end(rounding: Rounding) -> str:
