@@ -2,7 +2,8 @@
 
 ``python -m tests.prove.all_parts`` runs every night that is not proven yet and can be stopped at any time; ``--fresh``
 starts over. The first night is begun by a cron line a minute ahead and left alone. In each of the others driver,
-worker, scheduler, store and database get SIGKILL one after the other, at random points.
+worker, scheduler, store and database get SIGKILL one after the other, at random points. In the last one Prefect's
+server is away for ten minutes.
 """
 
 from __future__ import annotations
@@ -24,14 +25,20 @@ from tests.parts import photos
 from tests.parts.plant import Plant
 from tests.prove import checks
 from tests.prove.all_parts_evidence import Evidence, Night
-from tests.prove.all_parts_night import Installation, follow, in_a_minute, points
+from tests.prove.all_parts_night import (
+    Installation,
+    follow,
+    follow_without_prefect,
+    in_a_minute,
+    points,
+)
 from tests.prove.victims import looked_after
 
 SEED = 20261126
 BATCH = 50
 WORKERS = 2
 NEVER = "0 0 29 2 *"  # of a schedule that is not to fire by itself
-UNDISTURBED = "scheduled"
+UNDISTURBED, WITHOUT_PREFECT = "scheduled", "prefect-away"
 TOLERANCE = 1e-4  # of tokens: another composition of a micro-batch rounds differently
 app = cyclopts.App(name="all_parts", help=__doc__)
 
@@ -55,12 +62,12 @@ def main(
     plant = Plant(work.resolve(), WORKERS)
     if fresh:
         plant.down(clean=True)
+    cases = [UNDISTURBED, *(f"killed-{n + 1}" for n in range(nights)), WITHOUT_PREFECT]
+    if all(case in evidence for case in cases):
+        return 0
     if not _undisturbed(plant).exists():
         evidence.forget(UNDISTURBED)  # its tokens are what the others are held against
-    cases = [UNDISTURBED, *(f"killed-{n + 1}" for n in range(nights))]
     left = [case for case in cases if case not in evidence]
-    if not left:
-        return 0
     try:
         plant.up()
         photos.fill(plant.store, images)
@@ -88,14 +95,18 @@ def _night(plant: Plant, case: str, images: int, bundle: str) -> Night:
     scheduled = case == UNDISTURBED
     night = Night(case, "its cron line" if scheduled else "a run asked of Prefect", images)
     house.set_up(in_a_minute() if scheduled else NEVER, bundle)
-    plan = [] if scheduled else points(images, dice)
     begun = time.monotonic()
     with looked_after(plant) as caretaker:
         if not scheduled:
             house.begin_run()
-        before = follow(house, night, plan, caretaker, dice)
+        before: list[checks.Shard] = []
+        if case == WITHOUT_PREFECT:
+            follow_without_prefect(house, night, caretaker)
+        else:
+            plan = [] if scheduled else points(images, dice)
+            before = follow(house, night, plan, caretaker, dice)
         night.seconds = round(time.monotonic() - begun, 1)
-        night.notes = {"restarted": caretaker.restarts, "troubles": caretaker.troubles}
+        night.notes |= {"restarted": caretaker.restarts, "troubles": caretaker.troubles}
         _judge(house, night, before)
     return night
 

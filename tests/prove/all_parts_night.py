@@ -27,6 +27,8 @@ from tests.servers import prefect
 PATIENCE = 2400.0  # seconds that one night may take, with all its runs
 LOOK_SECONDS = 0.1
 ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
+WITHOUT_PREFECT = 600.0  # seconds that its server is away, at least
+PREFECT_SECONDS = 180.0  # that it may take afterwards to know how the night ended
 FIRST, LAST, APART = 0.04, 0.9, 0.08  # shares of a night: the first kill, the last one, between two
 
 
@@ -134,6 +136,34 @@ def follow(
     return list(before.values())
 
 
+def follow_without_prefect(house: Installation, night: Night, caretaker: Caretaker) -> None:
+    """Prefect's server dies early in the night, and comes back when the night is over and ten minutes have passed."""
+    server, ends = house.plant.prefect.process, time.monotonic() + PATIENCE
+    while (done := house.committed()) < FIRST * night.images:
+        time.sleep(LOOK_SECONDS)
+    caretaker.keep_away(server.name, PATIENCE)
+    server.kill()
+    begun = time.monotonic()
+    while any(state == "running" for (state,) in house.ledger.ask("SELECT state FROM runs")):
+        if time.monotonic() > ends:
+            night.problems.append(f"the night is not over after {PATIENCE:.0f} s")
+            break
+        time.sleep(1)
+    night.notes["over_after_seconds_without_prefect"] = round(time.monotonic() - begun, 1)
+    time.sleep(max(0.0, begun + WITHOUT_PREFECT - time.monotonic()))
+    night.kills.append(Kill("prefect", server.name, done, round(time.monotonic() - begun, 1)))
+    caretaker.keep_away(server.name, 0)
+    prefect.until(server.lives)
+    prefect.until(lambda: _ended(house), PREFECT_SECONDS)
+
+
+def _ended(house: Installation) -> bool:
+    """Whether Prefect says so of each run; not while it does not answer."""
+    with contextlib.suppress(OSError):
+        return all(run["state_type"] in ENDED for run in house.runs())
+    return False
+
+
 def _progress(house: Installation, night: Night, ends: float) -> Iterator[int]:
     """How many images are committed, again and again; begins another run when none is left and images are."""
     done, looked = 0, 0.0
@@ -146,8 +176,7 @@ def _progress(house: Installation, night: Night, ends: float) -> Iterator[int]:
             continue
         looked = time.monotonic() + 1
         with contextlib.suppress(OSError):  # its server is away
-            states = [run["state_type"] for run in house.runs()]
-            if states and all(state in ENDED for state in states):
+            if house.runs() and _ended(house):
                 if done >= night.images:
                     return
                 house.begin_run()
