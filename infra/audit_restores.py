@@ -8,8 +8,9 @@ how the event is written and found. Knows nothing about how a loss is establishe
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
@@ -19,6 +20,7 @@ from infra import audit_log
 from infra.tables import audit_events
 
 RESTORED = "log.restored"
+_STATES = 400  # that one event names: 85 bytes each, and an event has room for 65,535
 _RUN = "log.restored"  # stands as run in these events: that column has an index, the type has none
 
 
@@ -52,27 +54,34 @@ def record(
     """Append the event, which must become number ``first``: the first one of the log's next life.
 
     ``last``: the last event that anybody outside knew of. ``lost``: the signed states of more than ``first`` events;
-    empty where only a witness is left, who told no root. ``before`` is the head that was lost, ``after`` the one that
-    the log goes on from.
+    empty where only a witness is left, who told no root; where one event cannot name them all, several do, of which the
+    first one is returned. ``before`` is the head that was lost, ``after`` the one that the log goes on from.
     """
-    known = [root for size, root in lost if size == last + 1]
-    event = Event(
+    states, at = sorted(lost), audit_log.now()
+    known = [root for size, root in states if size == last + 1]
+    common = partial(
+        Event,
         type=RESTORED,
-        occurred_at=audit_log.now(),
+        occurred_at=at,
         actor=actor,
         run_id=_RUN,
-        subject={
-            "first": first,
-            "last": last,
-            "checkpoints": [{"size": size, "root": root.hex()} for size, root in sorted(lost)],
-        },
         before={"size": last + 1} | ({"root": known[0].hex()} if known else {}),
-        after={"size": first, "life": len(restores(connection)) + 2},
         reason_code="restored_from_backup",
         reason_text=reason,
     )
-    seq = audit_log.append(connection, event)
-    return Restore(seq, rfc3339(event.occurred_at), first, last, frozenset(lost), reason)
+    life = len(restores(connection)) + 2
+    parts = [states[start : start + _STATES] for start in range(0, len(states), _STATES)] or [[]]
+    events = [
+        common(subject=_subject(number, last, part), after={"size": number, "life": life})
+        for number, part in enumerate(parts, first)
+    ]
+    seq = audit_log.append_all(connection, events)
+    return Restore(seq, rfc3339(at), first, last, frozenset(parts[0]), reason)
+
+
+def _subject(first: int, last: int, states: Sequence[tuple[int, bytes]]) -> dict[str, Any]:
+    named = [{"size": size, "root": root.hex()} for size, root in states]
+    return {"first": first, "last": last, "checkpoints": named}
 
 
 def restores(connection: sa.Connection) -> list[Restore]:

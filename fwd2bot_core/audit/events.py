@@ -15,6 +15,8 @@ from uuid import UUID, uuid4
 
 import fwd2bot_core
 from fwd2bot_core.audit.canonical import canonical, commitment, encoded, to_bytes
+from fwd2bot_core.audit.tiles import MOST_BYTES
+from fwd2bot_core.errors import UsageError
 
 __all__ = ["Actor", "Event", "canonical", "commitment", "rfc3339"]
 
@@ -53,11 +55,12 @@ class Event:
     def body(self, seq: int) -> bytes:
         """The exact canonical bytes of this event as number ``seq`` (from 0) of its log.
 
-        Raises ``ValueError`` for a naive time, a negative number, or a value outside the profile.
+        Raises ``ValueError`` for a naive time, a negative number, or a value outside the profile, and ``UsageError``
+        for more than the tiles of the log can hold, which is a very long reason.
         """
         if seq < 0:
             raise ValueError(f"events are numbered from 0, not {seq}")
-        return (
+        data = (
             to_bytes(  # the members in their canonical order; a dict for all of them would take twice as long
                 f'{{"actor":{{"ref":{_text(self.actor.ref)},"role":{_text(self.actor.role)}}}'
                 + _facts("after", self.after)
@@ -76,6 +79,12 @@ class Event:
                 + f',"type":{_text(self.type)},"v":{VERSION}}}'
             )
         )
+        if len(data) > MOST_BYTES:
+            raise UsageError(
+                f"an event {self.type!r} of {len(data):,} bytes, and the log holds {MOST_BYTES:,} for each. Say less, "
+                "such as in the reason, and keep the rest in a file whose hash you name; nothing was changed"
+            )
+        return data
 
 
 @lru_cache(maxsize=1024)  # what events say most of the time they have said before

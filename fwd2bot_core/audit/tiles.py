@@ -17,7 +17,7 @@ from fwd2bot_core.errors import IntegrityError, ObjectMissing
 WIDTH = 256  # hashes of a full tile
 _HEIGHT = 8  # 2 ** 8 == WIDTH
 _KEPT = 64  # tiles in memory, 40 KB each with all that is between them
-_MOST_BYTES = 2**16 - 1  # of an entry: its length stands in two bytes
+MOST_BYTES = 2**16 - 1  # of an entry: its length stands in two bytes
 
 HashesAt = Callable[[int, int], list[bytes]]  # (level, number): the tile's hashes, as many as there are
 
@@ -80,8 +80,8 @@ def encode_entries(bodies: Iterable[bytes]) -> bytes:
     """
     parts = []
     for number, body in enumerate(bodies):
-        if len(body) > _MOST_BYTES:
-            raise ValueError(f"entry {number} has {len(body)} bytes, more than the {_MOST_BYTES} of a bundle")
+        if len(body) > MOST_BYTES:
+            raise ValueError(f"entry {number} has {len(body)} bytes, more than the {MOST_BYTES} of a bundle")
         parts += [struct.pack(">H", len(body)), body]
     return b"".join(parts)
 

@@ -10,10 +10,12 @@ import pytest
 import sqlalchemy as sa
 
 from flows.cli import main
+from fwd2bot_core.audit.canonical import canonical
 from fwd2bot_core.audit.merkle import leaf_hash
+from fwd2bot_core.audit.tiles import MOST_BYTES
 from fwd2bot_core.audit.verdicts import Verdict
 from fwd2bot_core.errors import IntegrityError, UnknownKey, UsageError
-from infra import pairing
+from infra import audit_restores, pairing
 from infra.audit_restores import restores
 from infra.checkpoints import sign_checkpoint
 from infra.installation import Installation
@@ -208,6 +210,27 @@ def test_the_command_records_it(
     with pytest.raises(SystemExit) as ended:
         main([*words, "--json"])
     assert ended.value.code == 2
+
+
+def test_more_lost_states_than_one_event_can_name(
+    put_back: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audit_restores, "_STATES", 1)
+    record_restore(put_back, WHY)
+    with put_back.ledger.read() as connection:
+        found = restores(connection)
+    assert [(one.first, one.last, {size for size, _ in one.lost}) for one in found] == [
+        (510, 698, {601}), (511, 698, {699}),
+    ]  # fmt: skip
+    assert {verdict for verdict, _ in verdicts(put_back)} == {R}
+    with pytest.raises(UsageError, match="no loss"):
+        record_restore(put_back, WHY)
+
+
+def test_an_event_has_room_for_as_many_states_as_it_takes() -> None:
+    states = [(2**50 + number, b"r" * 32) for number in range(audit_restores._STATES)]
+    subject = audit_restores._subject(2**50, 2**50, states)
+    assert len(canonical(subject)) < MOST_BYTES // 1.5  # the rest is for the reason
 
 
 def test_a_key_that_was_given_to_the_log_in_lost_events_is_no_stranger(

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 import fwd2bot_core
 from fwd2bot_core.audit.canonical import canonical, parse
 from fwd2bot_core.audit.events import Actor, Event, rfc3339
+from fwd2bot_core.audit.tiles import MOST_BYTES, decode_entries, encode_entries
+from fwd2bot_core.errors import UsageError
 
 NOON = datetime(2026, 11, 24, 12, 0, 0, tzinfo=UTC)
 ID = UUID("01234567-89ab-cdef-0123-456789abcdef")
@@ -33,6 +35,15 @@ def test_the_smallest_event_byte_by_byte() -> None:
         b'"event_id":"01234567-89ab-cdef-0123-456789abcdef","occurred_at":"2026-11-24T12:00:00.000000Z",'
         b'"seq":0,"software":"fwd2bot 9","type":"run.started","v":1}'
     )
+
+
+def test_an_event_is_no_longer_than_a_tile_can_hold() -> None:
+    """An entry bundle says an entry's length in two bytes."""
+    room = MOST_BYTES - len(event(reason_text="").body(0))
+    whole = event(reason_text="x" * room).body(0)
+    assert decode_entries(encode_entries([whole])) == [whole]
+    with pytest.raises(UsageError, match="65,536 bytes, and the log holds 65,535"):
+        event(reason_text="x" * (room + 1)).body(0)
 
 
 def test_everything_that_is_known_stands_in_the_body() -> None:
