@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
+from cyclopts.validators import Number
 
 from flows.app import DEFAULTS, Common, app, terminal
 from flows.signing import say
@@ -18,6 +19,8 @@ from fwd2bot_core.errors import ExitCode
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from infra.installation import Installation
+    from tasks.kpi_pilot import Pilot
     from tasks.kpi_report import Kpi
 
 
@@ -28,13 +31,20 @@ def kpi(
     out: Annotated[
         Path | None, Parameter(name=["--out", "-o"], help="Write a page to be read and printed, too.")
     ] = None,
+    pilot: Annotated[
+        int | None,
+        Parameter(
+            help="Also ask and search so many originals, drawn at random, as if there were no tokens.",
+            validator=Number(gte=1, lte=100_000),
+        ),
+    ] = None,
     common: Common = DEFAULTS,
 ) -> int:
     """What the archive keeps and saves, month by month, and whether tokens still say what the photos said.
 
     Exit code 4 if fidelity drifts.
 
-    Example: fwd2bot kpi line-1 -o kpi.html
+    Example: fwd2bot kpi line-1 --pilot 200 -o kpi.html
 
     Parameters
     ----------
@@ -45,7 +55,8 @@ def kpi(
     from tasks.kpi_report import gather, write
 
     with opened(common.settings()) as house:
-        found = gather(house, collection)
+        compared = _compared(house, collection, pilot, common) if pilot is not None else None
+        found = gather(house, collection, compared)
     if out is not None:
         write(found, out)
     if common.json:
@@ -55,6 +66,28 @@ def kpi(
         if out is not None:
             say(f"written to {out}")
     return ExitCode.BLOCKED_BY_POLICY if found.alerts else ExitCode.OK
+
+
+def _compared(house: Installation, collection: str | None, sample: int, common: Common) -> Pilot:
+    from flows.screens import counting
+    from tasks.kpi_pilot import pilot
+    from tasks.kpi_report import stage_of
+
+    name, _ = house.settings.collection(collection)
+    with counting(terminal(), "comparing", common.json) as progress:
+        return pilot(house, name, sample, stage=stage_of(house, name), progress=progress)
+
+
+def _show_pilot(console: Console, found: Pilot) -> None:
+    low, high = found.interval
+    share = f"{found.share:.3f} ({low:.3f} to {high:.3f})" if found.share is not None else "-"
+    near = f"{found.neighbours:.3f}" if found.neighbours is not None else "-"
+    console.print(
+        f"pilot of {found.collection} (stage {found.stage}): {found.judged:,} of {found.drawn:,} images judged; "
+        f"answers alike {share}; same nearest images {near}",
+        highlight=False,
+        soft_wrap=True,
+    )
 
 
 def _show(console: Console, found: Kpi) -> None:
@@ -87,5 +120,10 @@ def _show(console: Console, found: Kpi) -> None:
     ]
     if trends:
         console.print(table("fidelity", ("collection", "compressor", "newest nights", "before", ""), trends))
+    if found.money:
+        priced = [(one.what, one.per, f"{one.amount:,.4f}", one.assumption) for one in found.money]
+        console.print(table("money", ("", "per", found.currency, "assumption"), priced))
+    if found.pilot:
+        _show_pilot(console, found.pilot)
     for sentence in found.alerts:
         console.print(f"[red]{sentence}[/]", highlight=False)

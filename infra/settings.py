@@ -34,6 +34,7 @@ from infra.audit_settings import AnchorSettings as AnchorSettings
 from infra.audit_settings import AuditSettings
 from infra.capture_settings import CaptureSettings
 from infra.objects import S3Options
+from infra.prices import PriceSettings
 from infra.search_settings import SearchSettings
 from infra.service_settings import ServiceSettings
 from infra.setting_types import (
@@ -220,6 +221,7 @@ class Settings(BaseSettings):
     prefect: PrefectSettings = PrefectSettings()
     search: SearchSettings = SearchSettings()
     service: ServiceSettings = ServiceSettings()
+    prices: PriceSettings = PriceSettings()
 
     @model_validator(mode="after")
     def _memory_stays_in_one_process(self) -> Self:

@@ -1,6 +1,6 @@
 """Figures for management in one object, and as a page that needs nothing beside itself and prints well.
 
-Gathers what ``kpi``, ``kpi_fidelity`` and ``kpi_money`` know. Knows no SQL.
+Gathers what ``kpi``, ``kpi_fidelity``, ``kpi_money`` and ``kpi_pilot`` know. Knows no SQL.
 """
 
 from __future__ import annotations
@@ -10,15 +10,19 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from fwd2bot_core.errors import UsageError
 from infra import audit_log, history
 from infra.installation import Installation
-from tasks import kpi, kpi_fidelity
+from tasks import kpi, kpi_fidelity, kpi_money, policies
 from tasks.kpi import Holdings, Month
 from tasks.kpi_fidelity import Trend
+from tasks.kpi_money import Line
+from tasks.kpi_pilot import Pilot
+from tasks.policies import PolicyState
 from tasks.units import duration, size, visible
 
 
@@ -31,6 +35,14 @@ class Kpi:
     holdings: Holdings
     months: Sequence[Month]
     trends: Sequence[Trend]
+    money: Sequence[Line]
+    currency: str
+    pilot: Pilot | None = None
+
+    @property
+    def monthly(self) -> Decimal | None:
+        """What all of it costs in a month; None where nothing is priced."""
+        return kpi_money.monthly(self.money)
 
     @property
     def alerts(self) -> list[str]:
@@ -54,22 +66,40 @@ class Kpi:
             "holdings": asdict(self.holdings) | derived,
             "months": [asdict(month) for month in self.months],
             "fidelity": trends,
+            "money": [asdict(line) | {"amount": str(line.amount)} for line in self.money],
+            "currency": self.currency,
+            "pilot": _plain(self.pilot) if self.pilot else None,
             "alerts": self.alerts,
         }
 
 
-def gather(house: Installation, collection: str | None = None) -> Kpi:
+def gather(house: Installation, collection: str | None = None, pilot: Pilot | None = None) -> Kpi:
     """Raises ``SettingsError`` for a collection that neither the ledger nor the settings know."""
+    prices = house.settings.prices
     if collection is not None and not history.is_registered(house.ledger, collection):
         house.settings.collection(collection)
     with house.ledger.read() as connection:
+        now = kpi.holdings(connection, collection)
         return Kpi(
             collection=collection,
             at=audit_log.now(),
-            holdings=kpi.holdings(connection, collection),
+            holdings=now,
             months=kpi.months(connection, collection),
             trends=kpi_fidelity.trends(connection, collection),
+            money=kpi_money.lines(now, prices),
+            currency=prices.currency,
+            pilot=pilot,
         )
+
+
+def stage_of(house: Installation, collection: str) -> str:
+    """Of the policy in force that is about a collection; "none" without one."""
+    with house.ledger.read() as connection:
+        for one in policies.versions(connection):
+            document = policies.stored(connection, one.id, one.version)
+            if one.state is PolicyState.ACTIVE and collection in document.policy.collections:
+                return document.policy.rollout.stage
+    return "none"
 
 
 def figures(found: Kpi) -> dict[str, Any]:
@@ -103,6 +133,13 @@ def as_html(found: Kpi) -> str:
         "at": lambda moment: f"{moment:%Y-%m-%d %H:%M} UTC",
     }
     return made.get_template("kpi.html").render(found=found, figures=figures(found))
+
+
+def _plain(found: Pilot) -> dict[str, Any]:
+    checked = dict(found.labels or {})
+    if checked:
+        checked["checked_at"] = checked["checked_at"].isoformat()
+    return asdict(found) | {"share": found.share, "labels": checked or None}
 
 
 def write(found: Kpi, path: Path) -> None:

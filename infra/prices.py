@@ -1,0 +1,46 @@
+"""What things cost, each price with where it comes from; one that is not given is not guessed, but left out.
+
+``[prices]`` of the settings. Prices are decimal numbers in one currency. Knows nothing about what is counted.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from pydantic import Field, model_validator
+
+from infra.setting_types import Section
+
+GB = 10**9  # bytes, as stores bill them
+
+_Price = Decimal | None
+
+
+class PriceSettings(Section):
+    """Assumptions about money, so that a figure can be traced to each."""
+
+    currency: str = Field("EUR", min_length=1, max_length=10, description="what all prices are in")
+    original_gb_month: _Price = Field(
+        None, ge=0, description="keeping 1 GB (10^9 bytes) of originals for a month"
+    )
+    archive_gb_month: _Price = Field(None, ge=0, description="keeping 1 GB of summary tokens for a month")
+    write_1000: _Price = Field(None, ge=0, description="1,000 requests that write or list")
+    read_1000: _Price = Field(None, ge=0, description="1,000 requests that read")
+    transfer_gb: _Price = Field(None, ge=0, description="1 GB that leaves the store")
+    gpu_hour: _Price = Field(None, ge=0, description="one GPU for an hour")
+    sources: dict[str, str] = Field(
+        {}, description="by price: who says so, such as a list of prices and its date"
+    )
+
+    @model_validator(mode="after")
+    def _sources_are_of_prices(self) -> PriceSettings:
+        known = type(self).model_fields.keys() - {"currency", "sources"}
+        if strange := sorted(self.sources.keys() - known):
+            raise ValueError(f"prices.sources names {strange[0]!r}, which is no price")
+        return self
+
+    def said(self, name: str) -> str:
+        """A price with where it comes from, for people."""
+        return (
+            f"{getattr(self, name)} {self.currency} ({self.sources.get(name, 'assumed; no source is named')})"
+        )
