@@ -55,7 +55,7 @@ class Found:
     indexed: int  # images that an index answered for
     left_out: dict[str, int]  # images that other compressors made, by their names
     reranked: int  # finds that were compared token by token
-    seconds: float
+    seconds: float  # from the query's vector to the hits
 
     def as_json(self) -> dict[str, Any]:
         """Plain values."""
