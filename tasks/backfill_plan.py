@@ -27,7 +27,7 @@ from tasks.backfills import Backfill, planned, read
 from tasks.discover import listing, register, stage
 from tasks.estimate import costs
 from tasks.facts import unit_of
-from tasks.plan import batch_size, claim
+from tasks.plan import batch_size, being_erased, claim
 from tasks.runs import Run, changing
 
 
@@ -149,6 +149,7 @@ def _not_yet_mine(run: Run, backfill: Backfill) -> sa.Select[Any]:
             known.superseded_at.is_(None),
             known.destroyed_seq.is_(None),
             backfill_items.c.object_version_id.is_(None),
+            ~being_erased(),
         )
         .order_by(known.id)
     )

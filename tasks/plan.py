@@ -63,12 +63,12 @@ def due(collection_id: int, compressor_id: int | None) -> sa.Select[Any]:
             object_versions.c.superseded_at.is_(None),
             object_versions.c.destroyed_seq.is_(None),  # there is nothing left to compress
             sa.or_(work.c.object_version_id.is_(None), again),
-            ~_being_erased(),
+            ~being_erased(),
         )
     )
 
 
-def _being_erased() -> sa.ColumnElement[bool]:
+def being_erased() -> sa.ColumnElement[bool]:
     item = erasure_items.c
     return sa.exists().where(item.object_version_id == object_versions.c.id, item.state == ItemState.INTENT)
 
@@ -84,7 +84,7 @@ def failed(collection_id: int, compressor_id: int) -> sa.Select[Any]:
             object_versions.c.destroyed_seq.is_(None),
             work.c.compressor_id == compressor_id,
             work.c.state == WorkState.FAILED,
-            ~_being_erased(),
+            ~being_erased(),
         )
     )
 

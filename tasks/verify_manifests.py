@@ -16,7 +16,9 @@ from infra import leases
 from infra.database import Ledger
 from infra.objects import ObjectStore
 from infra.tables import RunState, collections, compressors, runs, shards
+from tasks.backfills import slot
 from tasks.publish import pointer_of
+from tasks.runs import NIGHTS
 from tasks.verify_objects import Finding
 
 MEND = "Run `fwd2bot night`, it is rebuilt from the ledger."
@@ -69,8 +71,9 @@ def _pairs(ledger: Ledger) -> list[Any]:
 
 
 def _is_worked_on(ledger: Ledger, collection: str) -> bool:
+    slots = {f"{NIGHTS}{collection}", slot(collection)}
     with ledger.read() as connection:
-        return any(row.slot == f"collection:{collection}" for row in leases.holders(connection, ledger))
+        return any(row.slot in slots for row in leases.holders(connection, ledger))
 
 
 def _problems(ledger: Ledger, pair: Any, manifest: Manifest, working: bool) -> Iterator[str]:

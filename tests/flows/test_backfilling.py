@@ -10,9 +10,13 @@ from typing import Any
 import pytest
 
 import flows.cli
+from fwd2bot_core.compressor.fake import FakeCompressor
 from fwd2bot_core.errors import ExitCode
 from infra.installation import Installation
+from tasks.backfill_scope import Scope
 from tests.houses import COLLECTION, compressed_once, night
+from tests.tasks.backfill_steps import started, worked
+from tests.tasks.steps import use_compressor
 
 BuildHouse = Callable[..., Installation]
 Photos = Callable[..., list[Path]]
@@ -116,3 +120,32 @@ def test_what_is_wrong_is_said_before_anything_is_done(
     code, _, error = fwd2bot(*words)
     assert (code, complaint in error) == (ExitCode.USAGE, True), error
     assert installation.ledger is not None
+
+
+def test_old_tokens_are_dropped_after_a_look(
+    house: BuildHouse,
+    photos: Photos,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    photos(4)
+    judged = {f"collections.{COLLECTION}.fidelity": {"sample": 1.0, "probes": ["whole ?"], "threshold": 0.0}}
+    use_compressor(monkeypatch, FakeCompressor(k=4))
+    old = house(**judged).spec(COLLECTION).short
+    night(house(**judged))
+    use_compressor(monkeypatch, FakeCompressor(k=2))
+    worked(house(**judged), started(house(**judged), Scope(kind="ledger")))
+
+    def drop(*words: str) -> str:
+        config = ["--config", str(tmp_path / "fwd2bot.toml")]
+        with pytest.raises(SystemExit) as ended:
+            flows.cli.main(["tokens", "drop", "--compressor", old, *words, *config])
+        assert not ended.value.code
+        return capsys.readouterr().out
+
+    assert "4 images" in drop()
+    token = json.loads(drop("--json"))["token"]
+    said = json.loads(drop("--yes", token, "--json"))
+    assert (said["may_go"], said["dropped"], said["kept"]) == (4, True, {})
+    assert "0 images" in drop()
