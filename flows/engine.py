@@ -117,31 +117,42 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def serve(settings: Settings, config: Path | None) -> None:
-    """Keep one nightly schedule a collection until interrupted, on the configured or an own server."""
+    """Keep one nightly schedule a collection, the daily audit and the retention run until interrupted; on the
+    configured server or an own one."""
     prepare_environment(settings)
     own = API_URL not in os.environ
     with server(every_service=True) as url, _in_our_words():
         from prefect import serve as serve_all
 
-        deployments = [_deployment(settings, name, config) for name in settings.collections]
-        at = f"{settings.night.cron!r} ({settings.night.zone})"
+        deployments = _deployments(settings, config)
+        zone = settings.night.zone
         pages = url.removesuffix("/api") if own else url
         print(
-            f"nights of {', '.join(settings.collections)} at {at}; Prefect: {pages}; Ctrl-C ends it",
+            f"nights of {', '.join(settings.collections)} at {settings.night.cron!r} ({zone}), the audit at "
+            f"{settings.audit.cron!r}, retention at {settings.retention.cron!r}; Prefect: {pages}; Ctrl-C ends it",
             flush=True,
         )
         serve_all(*deployments, print_starting_message=False)
 
 
-def _deployment(settings: Settings, name: str, config: Path | None) -> Any:
+def _deployments(settings: Settings, config: Path | None) -> list[Any]:
+    """The same ones as `fwd2bot deploy` registers, for this process to run itself."""
     from prefect.schedules import Cron
 
+    from flows import prefect_wanted as wanted
+    from flows.prefect_audit import audit
     from flows.prefect_night import night
+    from flows.prefect_retention import retention
 
-    return night.to_deployment(
-        name=f"nightly-{name}",
-        description=f"Compress what is new in {name}.",
-        schedule=Cron(settings.night.cron, timezone=settings.night.zone),
-        parameters={"collection": name, "config": str(config) if config else None},
-        tags=["fwd2bot", name],
-    )
+    every = [(night, wanted.nightly(settings, name, config, "")) for name in settings.collections]
+    every += [
+        (audit, wanted.daily_audit(settings, config, "")),
+        (retention, wanted.daily_retention(settings, config, "")),
+    ]
+    return [
+        flow.to_deployment(
+            **{name: one[name] for name in ("name", "description", "parameters", "tags")},
+            schedule=Cron(one["schedule"][0], timezone=one["schedule"][1]),
+        )
+        for flow, one in every
+    ]

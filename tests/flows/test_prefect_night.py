@@ -132,7 +132,10 @@ def test_serve_shows_progress_and_ends_quietly(
         )
         try:
             until(lambda: "Ctrl-C ends it" in out.read_text() or serving.poll() is not None)
-            deployed = until(lambda: ask(f"{server}/deployments/filter", {}))[0]
+            every = until(
+                lambda: len(found := ask(f"{server}/deployments/filter", {"sort": "NAME_ASC"})) == 3 and found
+            )
+            audit, deployed, retention = every
             run = ask(
                 f"{server}/deployments/{deployed['id']}/create_flow_run", {"state": {"type": "SCHEDULED"}}
             )
@@ -149,7 +152,11 @@ def test_serve_shows_progress_and_ends_quietly(
             serving.kill()
             serving.wait()
     assert (ended["name"], ended["state_name"]) == (f"night {COLLECTION}", "Partly Failed")
-    assert "nights of line-1 at '0 1 * * *' (UTC)" in out.read_text()
+    assert "nights of line-1 at '0 1 * * *' (UTC), the audit at '30 5 * * *'" in out.read_text()
+    assert [one["name"].split("-")[0] for one in (audit, deployed, retention)] == [
+        "daily", "nightly", "retention",
+    ]  # fmt: skip
+    assert audit["schedules"][0]["schedule"]["cron"] == "30 5 * * *"
     assert "listed 5 images, 5 new" in err.read_text()
     assert "4 compressed, 1 failed (not_an_image 1)" in err.read_text()
     assert "Traceback" not in err.read_text()
