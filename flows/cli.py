@@ -18,6 +18,7 @@ import flows.backfilling
 import flows.deploy
 import flows.destroying
 import flows.disposition
+import flows.erasure
 import flows.holds
 import flows.judging
 import flows.kpi
@@ -28,7 +29,8 @@ import flows.policy_life
 import flows.retaining
 import flows.running
 import flows.searching
-import flows.serving  # noqa: F401  (importing registers the verbs)
+import flows.serving
+import flows.tokens  # noqa: F401  (importing registers the verbs)
 from flows.app import app, config_app
 from flows.audit_app import audit_app
 from flows.cluster import cluster_app

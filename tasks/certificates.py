@@ -82,7 +82,7 @@ def _row(connection: sa.Connection, number: int) -> sa.Row[Any] | None:
 def _certificate(connection: sa.Connection, version: sa.Row[Any], row: sa.Row[Any]) -> Certificate:
     seqs = (row.intent_seq, row.confirmed_seq)
     intended, confirmed = (_event(connection, seq) for seq in seqs)
-    proofs, anchors = _proofs(connection, seqs)
+    proofs, anchors = proofs_of(connection, seqs)
     return Certificate(
         collection=version.collection,
         key=version.key,
@@ -115,7 +115,7 @@ def _copies(connection: sa.Connection, version: sa.Row[Any]) -> int:
     return int(connection.execute(sa.select(sa.func.count()).where(same)).scalar_one())
 
 
-def _proofs(connection: sa.Connection, seqs: Sequence[int]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def proofs_of(connection: sa.Connection, seqs: Sequence[int]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Against the newest checkpoint, and where that one is kept."""
     last = newest(connection)
     if last is None or last.size <= max(seqs):

@@ -70,5 +70,5 @@ def duties(policy: Policy, photo: ObjectFacts, clock: Clock) -> list[str]:
         if at is None:
             found.append(f"{rule.duty} (rule {rule.name}: since when is not known)")
         elif clock.now < (end := not_before(at, rule.retain, rule.rounding, policy.tz)):
-            found.append(f"{rule.duty} (rule {rule.name}: until {end:%Y-%m-%d})")
+            found.append(f"{rule.duty} (rule {rule.name}: until {end.astimezone(policy.tz):%Y-%m-%d})")
     return found

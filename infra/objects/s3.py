@@ -130,7 +130,8 @@ class S3Store:
     def delete_version(self, info: ObjectInfo) -> None:
         """Raises ``ObjectForbidden`` for a version under retention or a legal hold."""
         if info.version is not None:
-            self._head(info.key, VersionId=info.version)  # a DELETE of what is not there answers 204 too
+            if not info.marker:  # which no HEAD answers for
+                self._head(info.key, VersionId=info.version)  # a DELETE of what is not there answers 204 too
             self._delete(info.key, VersionId=info.version)
             return
         head = self._head(info.key)

@@ -10,6 +10,7 @@ import pytest
 from infra.installation import Installation
 from tests.tasks.audit_logs import anchored
 from tests.tasks.disposals import World, open_world
+from tests.tasks.erasures import Place
 
 
 @pytest.fixture
@@ -29,3 +30,18 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     """Every original in it may go, on SQLite."""
     with open_world(tmp_path / "w", monkeypatch) as made:
         yield made
+
+
+@pytest.fixture(scope="module")
+def erasure_template(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    """What ``place`` is put back to: made once for the tests of a file."""
+    with pytest.MonkeyPatch.context() as patch:
+        yield Place(tmp_path_factory.mktemp("erase"), patch)
+
+
+@pytest.fixture
+def place(erasure_template: Place) -> Iterator[World]:
+    """Three photos and a copy of one, somebody who plans erasures and somebody who signs them; on SQLite."""
+    made = erasure_template.world()
+    yield made
+    made.house.ledger.close()

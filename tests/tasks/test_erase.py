@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,22 +20,9 @@ from tasks.erase import erase
 from tasks.states import take_state
 from tests.houses import night, tiny_jpeg
 from tests.tasks.disposals import World, make_world
-from tests.tasks.erasures import STEPS, Place, approved, carried_out, crash_at, furnish, sound
+from tests.tasks.erasures import STEPS, approved, carried_out, crash_at, furnish, sound
 from tests.tasks.steps import count, events, rows
 from tests.tasks.stormy import Crash
-
-
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    with pytest.MonkeyPatch.context() as patch:
-        yield Place(tmp_path_factory.mktemp("erase"), patch)
-
-
-@pytest.fixture
-def place(template: Place) -> Iterator[World]:
-    made = template.world()
-    yield made
-    made.house.ledger.close()
 
 
 def everything(world: World) -> bytes:
