@@ -80,10 +80,11 @@ class Process:
         if process is None:
             self._pid_file.unlink(missing_ok=True)
             return False
-        session = process.pid
+        session, below = process.pid, process.children(recursive=True)  # a night has a session of its own
         process.send_signal(self.stops_by)
         with contextlib.suppress(psutil.TimeoutExpired):
             process.wait(STOP_SECONDS)
+        _kill(below)
         kill_session(session)
         self.found()  # so that it is no zombie of ours
         self._pid_file.unlink(missing_ok=True)
@@ -108,8 +109,11 @@ def members(session: int) -> Iterator[psutil.Process]:
 
 def kill_session(session: int) -> None:
     """End whatever is left of a command that we started; it is gone afterwards."""
-    found = list(members(session))
-    for process in found:
+    _kill(list(members(session)))
+
+
+def _kill(processes: list[psutil.Process]) -> None:
+    for process in processes:
         with contextlib.suppress(psutil.Error):
             process.kill()
-    psutil.wait_procs(found, timeout=STOP_SECONDS)
+    psutil.wait_procs(processes, timeout=STOP_SECONDS)

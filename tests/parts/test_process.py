@@ -13,7 +13,9 @@ import pytest
 from tests.parts.process import Process, members
 
 PARENT = (
-    "import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)']); "
+    "import subprocess, sys, time; "
+    "sleep = [sys.executable, '-c', 'import time; time.sleep(600)']; "
+    "[subprocess.Popen(sleep, start_new_session=own) for own in (0, 1)]; "
     "print('there', flush=True); time.sleep(600)"
 )
 
@@ -35,20 +37,23 @@ def started(process: Process) -> psutil.Process:
 def test_it_is_found_by_who_did_not_start_it_and_stops_with_its_children(process: Process) -> None:
     pid = started(process).pid
     again = Process(process.name, process.folder)
-    assert again.found() == psutil.Process(pid)
+    below = psutil.Process(pid).children()
+    assert (again.found(), len(below)) == (psutil.Process(pid), 2)
     assert len(list(members(pid))) == 2
     assert os.getsid(pid) == pid
     assert again.stop()
-    assert list(members(pid)) == []
+    assert [one for one in [*below, *members(pid)] if one.is_running()] == []
     assert not again.lives()
     assert not again.stop()
 
 
 def test_one_that_was_killed_is_not_there(process: Process) -> None:
-    pid = started(process).pid
-    assert process.kill() == pid
+    found = started(process)
+    below = found.children()
+    assert process.kill() == found.pid
     assert not process.lives()
-    for left in members(pid):
+    assert all(one.is_running() for one in below)
+    for left in below:
         left.kill()
 
 
