@@ -27,7 +27,7 @@ from fwd2bot_core.errors import CompressorMismatch, NotInArchive, UsageError
 from fwd2bot_core.tokens.numbers import widened
 from infra.finding import Example, Query, check_text, find
 from infra.installation import Installation
-from infra.lookup import Stored, by_number, locate
+from infra.lookup import Stored, by_number, locate, why_no_tokens
 from infra.search_hits import Found, Hit
 from infra.search_scope import ALL, Filters, matching, scope_of
 from infra.settings import DEFAULT_FILE, Settings, load_settings
@@ -170,9 +170,8 @@ class Archive:
             with self.house.ledger.read() as connection:
                 known = by_number(connection, numbers, scope.spec)
         if missing := [number for number in numbers if number not in known]:
-            raise NotInArchive(
-                f"object version {missing[0]} has no tokens of the compressor in use; `fwd2bot show` tells its life"
-            )
+            with self.house.ledger.read() as connection:
+                raise NotInArchive(why_no_tokens(connection, missing[0]))
         return [known[i] if isinstance(i, int) else locate(self.house, i, collection) for i in wanted]
 
     def model(self, collection: str) -> Compressor:

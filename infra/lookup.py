@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from fwd2bot_core.compressor.protocol import CompressorSpec
 from fwd2bot_core.errors import NotInArchive, UsageError
+from infra.erasure_tables import erasure_items
 from infra.installation import Installation
 from infra.retention_tables import certificates
 from infra.tables import collections, compressors, contents, failures, object_versions, shards, summaries
@@ -187,6 +188,22 @@ def _others(connection: sa.Connection, version: sa.Row[Any], spec: CompressorSpe
         .order_by(compressors.c.id)
     )
     return ", ".join(f"{row.name} {row.fingerprint[:12]}" for row in rows)
+
+
+def why_no_tokens(connection: sa.Connection, number: int) -> str:
+    """Of one that ``by_number`` leaves out: that it was erased, and by which erasure, or that there are none."""
+    erased = connection.execute(
+        sa.select(erasure_items.c.erasure_id, erasure_items.c.changed_at)
+        .where(erasure_items.c.object_version_id == number, erasure_items.c.confirmed_seq.is_not(None))
+        .order_by(erasure_items.c.confirmed_seq)
+        .limit(1)
+    ).one_or_none()
+    if erased is None:
+        return f"object version {number} has no tokens of the compressor in use"
+    return (
+        f"object version {number} was erased on {erased.changed_at:%Y-%m-%d %H:%M} UTC; `fwd2bot erasure certificate "
+        f"{erased.erasure_id}` proves it"
+    )
 
 
 def destruction(connection: sa.Connection, object_version_id: int) -> tuple[datetime, str] | None:

@@ -18,7 +18,7 @@ from pathlib import Path
 from fwd2bot_core.errors import NotInArchive, UsageError
 from infra.archive_face import Archive
 from infra.finding import Query, check_text
-from infra.lookup import Stored, by_number
+from infra.lookup import Stored, by_number, why_no_tokens
 from infra.search_scope import ALL, Filters, matching, scope_of
 from tasks.answers_file import Row, check_out, join_parts, write_part
 
@@ -133,17 +133,18 @@ def _part(
 def _places(archive: Archive, images: Sequence[Named], collection: str | None) -> list[Stored | str]:
     """Where each image's tokens lie, or why there are none."""
     numbers = [image for image in images if isinstance(image, int)]
-    known: dict[int, Stored] = {}
+    known: dict[int, Stored | str] = {}
     if numbers:
         scope = scope_of(archive.house, collection)
         with archive.house.ledger.read() as connection:
-            known = by_number(connection, numbers, scope.spec)
+            known |= by_number(connection, numbers, scope.spec)
+            known |= {n: why_no_tokens(connection, n) for n in numbers if n not in known}
     return [_place(archive, image, known, collection) for image in images]
 
 
 def _place(archive: Archive, image: Named, known: dict[int, Stored], collection: str | None) -> Stored | str:
     if isinstance(image, int):
-        return known.get(image, "it was erased or replaced since the images were chosen")
+        return known[image]
     try:
         return archive.locate(image, collection)[0]
     except (NotInArchive, UsageError) as error:

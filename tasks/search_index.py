@@ -1,4 +1,4 @@
-"""The index of a large collection, kept by nights: made new, added to, shown, forgotten.
+"""The index of a large collection, kept by nights: made new, added to, shown.
 
 Made of committed vectors alone, so that it can be made again at any time; searching works without it. A night adds what
 is new; where a shard that it covers is gone or was rewritten, or the collection has doubled, it is made anew. Knows
@@ -113,27 +113,6 @@ def state(house: Installation, collection: str, why: str = "") -> IndexState:
         meta=meta,
         why=why or _why_none(house, scope, meta),
     )
-
-
-def forget(house: Installation, collection: str) -> list[str]:
-    """Delete every index of a collection, of any compressor: after an erasure, no vector of it may stay in one.
-
-    Gives the paths. Raises ``ObjectForbidden`` where the store does not let them go. Search goes on without, and the
-    next night makes a new one.
-    """
-    gone = []
-    for info in list(house.archive.list(f"indexes/{collection}/")):
-        for version in _versions(house, info.key) or [info]:
-            with suppress(ObjectMissing):
-                house.archive.delete_version(version)
-        gone.append(info.key)
-    return gone
-
-
-def _versions(house: Installation, key: str) -> Sequence[Any]:
-    from infra.objects.protocol import Versions
-
-    return house.archive.versions_of(key) if isinstance(house.archive, Versions) else []
 
 
 def _readable(house: Installation, scope: Scope) -> IndexMeta | None:

@@ -1,6 +1,6 @@
 """The list of committed shards, for readers without access to the database.
 
-Knows the JSON document and how three engines read from it, the shards of one codec at a time. Knows nothing about
+Knows the JSON document and how four engines read from it, the shards of one codec at a time. Knows nothing about
 SQL or where it is put. Version 1 named no codecs, since there was one; both versions are read.
 Readers take paths from here and never list a bucket: a listing also shows shards that were never committed.
 """
@@ -33,6 +33,12 @@ import json, pathlib, polars as pl
 manifest = json.loads(pathlib.Path("{manifest}").read_bytes())
 paths = [manifest["root"] + "/" + shard["path"] for shard in manifest["shards"] if shard["codec"] == "{codec}"]
 frame = pl.scan_parquet(paths, glob=False).collect()"""
+
+PANDAS = """\
+import json, pathlib, pandas as pd
+manifest = json.loads(pathlib.Path("{manifest}").read_bytes())
+paths = [manifest["root"] + "/" + shard["path"] for shard in manifest["shards"] if shard["codec"] == "{codec}"]
+frame = pd.concat([pd.read_parquet(path) for path in paths], ignore_index=True)"""
 
 
 class _Part(BaseModel):

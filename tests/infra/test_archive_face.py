@@ -15,12 +15,14 @@ import sqlalchemy as sa
 from fwd2bot_core.compressor.fake import FakeCompressor
 from fwd2bot_core.errors import CompressorMismatch, IntegrityError, NotInArchive, UsageError
 from infra.archive import Archive
+from infra.erasure_tables import erasure_items, erasures
 from infra.finding import Query
 from infra.installation import Installation
 from infra.retention_tables import object_facts, object_tags
 from infra.search_scope import Filters
 from infra.settings import load_settings
 from infra.tables import object_versions, summaries
+from tasks.search_index import build
 from tests.houses import COLLECTION, lay_out, night, tiny_jpeg, write_settings
 from tests.servers.postgresql import missing
 
@@ -167,6 +169,43 @@ def test_a_dataset_is_read_by_a_loader_in_any_order(archive: Archive) -> None:
     for number, row in seen.items():
         np.testing.assert_array_equal(row.numpy(), archive.tokens(number)[0])
     assert len(seen) == COUNT
+
+
+def test_the_index_asks_the_ledger_on_either_database(archive: Archive) -> None:
+    made = build(archive.house, COLLECTION)
+    assert made.meta is not None
+    exact = archive.find(Query(text="a crack", rerank=0, exact=True, k=5))
+    found = archive.find(Query(text="a crack", rerank=0, k=5))
+    assert (found.scanned, found.indexed) == (0, COUNT)
+    assert [hit.key for hit in found.hits] == [hit.key for hit in exact.hits]
+    archive.house.archive.delete_version(archive.house.archive.stat(made.meta.path))
+
+
+def test_what_was_erased_says_so(archive: Archive) -> None:
+    at = datetime(2026, 3, 4, 5, 6, tzinfo=UTC)
+    with archive.house.ledger.write() as connection:
+        (number,) = connection.execute(
+            object_versions.insert()
+            .values(
+                collection_id=1,
+                key="erased/1",
+                identity="erased",
+                size=1,
+                modified=at,
+                salt=b"",
+                first_seen_at=at,
+            )
+            .returning(object_versions.c.id)
+        ).scalars()
+        one = {"sha256": "0" * 64, "state": "done", "reason": "r", "author_ref": "a", "made_at": at}
+        connection.execute(erasures.insert().values(id="e-1", **one))
+        item = {"erasure_id": "e-1", "object_version_id": number, "state": "erased"}
+        connection.execute(
+            erasure_items.insert().values(**item, intent_seq=1, confirmed_seq=2, changed_at=at)
+        )
+    says = r"was erased on 2026-03-04 05:06 UTC; `fwd2bot erasure certificate e-1` proves it"
+    with pytest.raises(NotInArchive, match=says):
+        archive.ask(number, "what is it ?")
 
 
 # --- what must not be found: a house of each test's own

@@ -159,11 +159,11 @@ def test_lines_of_a_file(tmp_path: Path) -> None:
         read_lines(tmp_path / "none.txt", "keys")
 
 
-def test_an_image_that_was_erased_meanwhile_is_a_row(
+def test_an_image_that_is_gone_meanwhile_is_a_row(
     house: Callable[..., Installation], photos: Callable[..., Any]
 ) -> None:
     photos(1)
     made = house()
     night(made)
     (row,) = answers(Archive(made), [4711], QUESTIONS[:1])
-    assert row.problem == "it was erased or replaced since the images were chosen"
+    assert row.problem == "object version 4711 has no tokens of the compressor in use"

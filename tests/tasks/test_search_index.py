@@ -19,7 +19,7 @@ from infra.search_scope import Filters
 from infra.settings import load_settings
 from infra.tables import object_versions, shards, summaries
 from tasks import search_index
-from tasks.search_index import build, forget, keep_index, state, wanted
+from tasks.search_index import build, keep_index, state, wanted
 from tests.houses import COLLECTION, lay_out, night, write_settings
 
 COUNT = 300
@@ -139,11 +139,14 @@ def test_without_a_whole_index_everything_is_found_all_the_same(own: Archive, ha
     assert own.find(asked("a")).indexed == 40
 
 
-def test_forgetting_leaves_nothing_behind(own: Archive) -> None:
-    assert len(forget(own.house, COLLECTION)) == 2
-    assert list(own.house.archive.list("indexes/")) == []
+def test_an_index_that_an_erasure_deleted_is_made_anew(own: Archive) -> None:
+    store = own.house.archive
+    for info in list(store.list("indexes/")):
+        store.delete_version(info)
     assert own.find(asked("a")).scanned == 40
     assert state(own.house, COLLECTION).why.startswith("missing; the next night makes it")
+    night(own.house)
+    assert own.find(asked("a")).indexed == 40
 
 
 def test_another_compressor_s_index_is_not_looked_into(own: Archive, tmp_path: Path) -> None:

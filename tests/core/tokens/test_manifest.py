@@ -88,7 +88,15 @@ def test_the_polars_recipe(archive: Path, codec: CodecName) -> None:
     check(names["frame"]["key", "tokens"].rows(), codec)
 
 
-@pytest.mark.parametrize("recipe", [module.DUCKDB, module.PYARROW, module.POLARS])
+@CODECS
+def test_the_pandas_recipe(archive: Path, codec: CodecName) -> None:
+    pytest.importorskip("pandas")  # which nothing of ours needs
+    names: dict[str, Any] = {}
+    exec(filled(module.PANDAS, archive, codec), names)
+    check(list(zip(names["frame"]["key"], names["frame"]["tokens"], strict=True)), codec)
+
+
+@pytest.mark.parametrize("recipe", [module.DUCKDB, module.PYARROW, module.POLARS, module.PANDAS])
 def test_no_recipe_lists_the_store(recipe: str) -> None:
     assert "*" not in recipe
     assert "glob(" not in recipe

@@ -18,7 +18,7 @@ from tests.core.tokens.shards import made, spec_of
 
 DOCS = Path(__file__).parents[3] / "docs" / "reading.md"
 RECIPES = re.findall(r"```\w+\n(.*?)```", DOCS.read_text(), re.DOTALL)
-BLOCKS = dict(zip(("duckdb", "pyarrow", "polars", "numbers"), RECIPES, strict=True))
+BLOCKS = dict(zip(("duckdb", "pyarrow", "polars", "pandas", "numbers"), RECIPES, strict=True))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -34,5 +34,5 @@ def test_numpy_alone_reads_every_codec(codec: CodecName, dtype: str, tmp_path: P
 
 
 def test_the_recipes_are_those_that_the_tests_of_the_manifest_run() -> None:
-    said = [BLOCKS[engine].strip() for engine in ("duckdb", "pyarrow", "polars")]
-    assert said == [manifest.DUCKDB, manifest.PYARROW, manifest.POLARS]
+    said = [BLOCKS[engine].strip() for engine in ("duckdb", "pyarrow", "polars", "pandas")]
+    assert said == [manifest.DUCKDB, manifest.PYARROW, manifest.POLARS, manifest.PANDAS]
