@@ -79,12 +79,15 @@ def holdings(connection: sa.Connection, collection: str | None = None) -> Holdin
 def months(connection: sa.Connection, collection: str | None = None) -> list[Month]:
     """Every month in which anything happened, oldest first."""
     photo = object_versions.c
-    came = sa.select(_month(connection, photo.first_seen_at), sa.func.count(), sa.func.sum(photo.size))
-    made = sa.select(
+    came: sa.Select[Any] = sa.select(
+        _month(connection, photo.first_seen_at), sa.func.count(), sa.func.sum(photo.size)
+    )
+    made: sa.Select[Any] = sa.select(
         _month(connection, shards.c.committed_at), sa.func.sum(shards.c.rows), sa.func.sum(shards.c.bytes)
     )
-    went = sa.select(_month(connection, certificates.c.deleted_at), sa.func.count(), sa.func.sum(photo.size))
-    went = went.join_from(certificates, object_versions, photo.id == certificates.c.object_version_id)
+    went: sa.Select[Any] = sa.select(
+        _month(connection, certificates.c.deleted_at), sa.func.count(), sa.func.sum(photo.size)
+    ).join_from(certificates, object_versions, photo.id == certificates.c.object_version_id)
     parts = [
         {
             row[0]: (int(row[1]), int(row[2]))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from threading import Lock
+from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -49,7 +50,7 @@ def fidelity_by_night(trend: Trend, number: int) -> str:
     with _LOCK, matplotlib.rc_context(RC):
         figure, axes = canvas()
         places = range(len(trend.nights))
-        marks = {"linewidth": 1.6, "markersize": 4}
+        marks: dict[str, Any] = {"linewidth": 1.6, "markersize": 4}
         axes.plot(
             places, [n.mean for n in trend.nights], "o-", color=COLOURS["stored"], label="mean", **marks
         )

@@ -5,7 +5,6 @@ From the ledger alone, in one snapshot; nothing outside is asked. Knows nothing 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -121,8 +120,8 @@ def _counts(connection: sa.Connection, found: dict[int, Health]) -> None:
 
 def _by_collection(
     connection: sa.Connection, query: sa.Select[Any], table: sa.Table
-) -> Sequence[sa.Row[Any]]:
-    return connection.execute(query.group_by(table.c.collection_id)).all()
+) -> list[tuple[Any, ...]]:
+    return [tuple(row) for row in connection.execute(query.group_by(table.c.collection_id))]
 
 
 def _anchors(connection: sa.Connection) -> dict[str, tuple[int, datetime]]:

@@ -5,7 +5,9 @@ Knows templates and filters. Knows nothing of what is on a page.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -48,10 +50,10 @@ class Pages:
             finalize=_shown,  # keys, names and reasons are what strangers wrote
         )
         self._made.filters |= {
-            "number": lambda value: "–" if value is None else f"{value:,}",
-            "size": lambda value: "–" if value is None else size(value),
-            "duration": lambda value: "–" if value is None else duration(value),
-            "at": lambda value: _moment(value, zone),
+            "number": _known(lambda value: f"{value:,}"),
+            "size": _known(size),
+            "duration": _known(duration),
+            "at": _known(partial(_moment, zone=zone)),
             "lines": _lines,
         }
         self._made.globals |= {
@@ -100,9 +102,12 @@ def _lines(text: str) -> Markup:
     return Markup("\n").join(escape(visible(line)) for line in text.splitlines())
 
 
-def _moment(value: datetime | None, zone: ZoneInfo) -> Markup:
-    if value is None:
-        return Markup("–")
+def _moment(value: datetime, zone: ZoneInfo) -> Markup:
     return Markup('<time datetime="{}">{}</time>').format(
         value.isoformat(), f"{value.astimezone(zone):%Y-%m-%d %H:%M:%S}"
     )
+
+
+def _known(draw: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """The same, and a dash for what is not known."""
+    return lambda value: Markup("–") if value is None else draw(value)

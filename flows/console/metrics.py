@@ -5,7 +5,7 @@ A scrape carries a token like every other request: names of collections are nobo
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
@@ -87,7 +87,7 @@ def _states(found: Vitals) -> GaugeMetricFamily:
 
 
 def _gauge(
-    name: str, said: str, values: list[tuple[str, float | None]], label: str = "collection"
+    name: str, said: str, values: Sequence[tuple[str, float | None]], label: str = "collection"
 ) -> GaugeMetricFamily:
     family = GaugeMetricFamily(f"fwd2bot_{name}", said, labels=(label,))
     for of, value in values:

@@ -29,18 +29,22 @@ def search(
     until: Annotated[str, Query(pattern=r"^(\d{4}-\d\d-\d\d)?$")] = "",
 ) -> Response:
     names = sorted(house.settings.collections)
-    asked = {"text": text, "collection": collection or names[0], "since": since, "until": until}
+    chosen = collection or names[0]
     hits = None
     if text:
-        found = answers_of(request).search(
-            text,
-            collection=str(asked["collection"]),
-            since=_day(house, since),
-            until=_day(house, until),
-            k=HITS,
-        )
-        hits = found.hits
-    return pages_of(request).page(request, "search.html", visit, collections=names, hits=hits, **asked)
+        days = {"since": _day(house, since), "until": _day(house, until)}
+        hits = answers_of(request).search(text, collection=chosen, **days, k=HITS).hits
+    return pages_of(request).page(
+        request,
+        "search.html",
+        visit,
+        collections=names,
+        hits=hits,
+        text=text,
+        collection=chosen,
+        since=since,
+        until=until,
+    )
 
 
 def _day(house: Installation, said: str) -> datetime | None:
