@@ -22,6 +22,8 @@ from infra.database import Ledger
 from infra.installation import Installation
 from infra.retention_tables import approvals, disposition_items, disposition_lists
 from tasks import people, policies, policy_approvals
+from tasks.destroy_checks import clock_is_sane
+from tasks.destroy_order import times
 from tasks.disposition import LIFE, grace_ends
 
 _LIVE = (ListState.OPEN, ListState.GRACE)
@@ -61,8 +63,8 @@ def statement(connection: sa.Connection, list_id: str, person: str, *, approved:
 def approve(house: Installation, list_id: str, person: str, reason: str, signature: str) -> ListState:
     """One more approval; the state that follows.
 
-    Raises ``AccessDenied``, after the log says so, ``BlockedByPolicy`` for a list that waits for none any more, and
-    ``IntegrityError`` where the archive does not hold the list that would be approved.
+    Raises ``AccessDenied``, after the log says so, ``BlockedByPolicy`` for a list that waits for none any more or while
+    the clock is in doubt, and ``IntegrityError`` where the archive does not hold the list that would be approved.
     """
     return _decide(house, list_id, person, reason, signature, approved=True)
 
@@ -126,6 +128,7 @@ def _decide(
         row, someone = find(connection, list_id), people.find(connection, person)
         given = {"reason": reason, "statement": said, "signature": signature}
         if approved:
+            clock_is_sane(times(house, connection))  # else its grace could be over before it began
             return _approved(connection, row, someone, given)
         return _refused(connection, row, someone, given)
 

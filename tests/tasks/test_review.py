@@ -228,3 +228,13 @@ def test_a_list_that_is_being_carried_out_does_not_expire(site: Site) -> None:
         connection.execute(disposition_items.update().where(mine).values(state=ItemState.UNKNOWN))
     with clock(audit_log.now() + disposition.LIFE):
         assert review.expire(site.house.ledger) == []
+
+
+def test_a_clock_that_went_back_starts_no_grace(site: Site) -> None:
+    """It would be over as soon as the clock is set right again."""
+    made = listed(site)
+    approve(site, made, "Ann")
+    with clock(audit_log.now() - timedelta(days=365)), pytest.raises(BlockedByPolicy, match="clock says"):
+        approve(site, made, "Ben")
+    assert state(site, made) == ListState.OPEN
+    assert approve(site, made, "Ben") == ListState.GRACE
