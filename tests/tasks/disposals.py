@@ -166,7 +166,8 @@ class World:
 
     def look(self, info: ObjectInfo) -> None:
         """At the moment in which a deletion takes effect."""
-        row = next(r for r in rows(self.house, object_versions) if r.key == info.key)
+        found = [r for r in rows(self.house, object_versions) if r.key == info.key]
+        row = next((r for r in found if r.identity == info.identity), found[0])
         outside = max((int(p.name) for p in self.root.glob("vault/checkpoints/*")), default=0)
         query = sa.select(audit_events.c.seq, audit_events.c.body).where(
             audit_events.c.type.like("destruction.%")
@@ -347,9 +348,16 @@ def _furnish(world: World) -> None:
 class Template:
     """One world that is made once, and put back as it was for each test that asks for it."""
 
-    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, **options: Any) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        *,
+        make: Callable[..., World] = make_world,
+        **options: Any,
+    ) -> None:
         self._root, self._saved = folder / "world", folder / "saved"
-        self._made = make_world(self._root, f"sqlite:///{self._root}/ledger.sqlite", monkeypatch, **options)
+        self._made = make(self._root, f"sqlite:///{self._root}/ledger.sqlite", monkeypatch, **options)
         self._made.house.ledger.close()
         self._made.house.__dict__.pop("ledger")
         self._keys = {key: list(held) for key, held in self._made.store._keys.items()}
