@@ -63,7 +63,8 @@ def answers(
 ) -> Iterator[Row]:
     """One row for each image and question, image by image."""
     for start in range(0, len(images), PART):
-        yield from _part(archive, images[start : start + PART], questions, collection)
+        some = images[start : start + PART]
+        yield from _part(archive, some, _places(archive, some, collection), questions)
 
 
 def write_answers(
@@ -85,11 +86,12 @@ def write_answers(
     work, parts, resumed = out.with_name(f"{out.name}.parts"), list[Path](), 0
     for start in range(0, len(images), PART):
         some = images[start : start + PART]
-        part = work / f"{_name(archive, some, questions, collection)}.parquet"
+        places = _places(archive, some, collection)
+        part = work / f"{_name(some, places, questions)}.parquet"
         if part.exists():
             resumed += 1
         else:
-            write_part(part, list(_part(archive, some, questions, collection)))
+            write_part(part, list(_part(archive, some, places, questions)))
         parts.append(part)
         progress(min(start + PART, len(images)), len(images))
     rows, without = join_parts(parts, out)
@@ -117,9 +119,8 @@ def read_lines(file: Path, what: str) -> list[str]:
 
 
 def _part(
-    archive: Archive, images: Sequence[Named], questions: Sequence[str], collection: str | None
+    archive: Archive, images: Sequence[Named], places: Sequence[Stored | str], questions: Sequence[str]
 ) -> Iterator[Row]:
-    places = _places(archive, images, collection)
     stored = [place for place in places if isinstance(place, Stored)]
     said = iter(archive.answers(stored, questions))
     for image, place in zip(images, places, strict=True):
@@ -142,7 +143,9 @@ def _places(archive: Archive, images: Sequence[Named], collection: str | None) -
     return [_place(archive, image, known, collection) for image in images]
 
 
-def _place(archive: Archive, image: Named, known: dict[int, Stored], collection: str | None) -> Stored | str:
+def _place(
+    archive: Archive, image: Named, known: dict[int, Stored | str], collection: str | None
+) -> Stored | str:
     if isinstance(image, int):
         return known[image]
     try:
@@ -151,10 +154,8 @@ def _place(archive: Archive, image: Named, known: dict[int, Stored], collection:
         return str(error)
 
 
-def _name(archive: Archive, images: Sequence[Named], questions: Sequence[str], collection: str | None) -> str:
-    """A hash of all that a part's answers depend on."""
-    house = archive.house
-    names = [collection] if collection else sorted(house.settings.collections)
-    makers = [house.spec(name).fingerprint for name in names]
-    said = json.dumps([makers, list(images), list(questions)], ensure_ascii=True)
+def _name(images: Sequence[Named], places: Sequence[Stored | str], questions: Sequence[str]) -> str:
+    """A hash of all that a part's answers depend on: a key may show another version by the time of the next try."""
+    known = [[p.fingerprint, p.object_version_id] if isinstance(p, Stored) else p for p in places]
+    said = json.dumps([list(images), known, list(questions)], ensure_ascii=True)
     return hashlib.sha256(said.encode()).hexdigest()[:32]
