@@ -197,7 +197,7 @@ def test_systemd_takes_the_units(tmp_path: Path) -> None:
     if shutil.which("systemd-analyze") is None:
         pytest.skip("systemd-analyze is not installed")
     names = sorted(path.name for path in UNITS.iterdir() if path.suffix in (".service", ".timer"))
-    assert len(names) == 6
+    assert len(names) == 7
     for name in names:
         text = (UNITS / name).read_text().replace("/opt/fwd2bot/bin", str(Path(sys.executable).parent))
         (tmp_path / name).write_text(text)
