@@ -49,6 +49,7 @@ gpu: $(VENV)/.installed-test
 prove: $(VENV)/.installed-test
 	$(BIN)/python -m tests.prove.kills
 	$(BIN)/python -m tests.prove.all_parts
+	$(BIN)/python -m tests.prove.endurance
 	$(BIN)/python -m tests.prove.fidelity_auroc
 	$(BIN)/python -m tests.prove.tiles
 	$(BIN)/python -m tests.prove.rivals --minutes 240

@@ -69,6 +69,7 @@ def due(collection_id: int, compressor_id: int | None) -> sa.Select[Any]:
 
 
 def being_erased() -> sa.ColumnElement[bool]:
+    """Object versions whose erasure has begun: nobody takes them on any more."""
     item = erasure_items.c
     return sa.exists().where(item.object_version_id == object_versions.c.id, item.state == ItemState.INTENT)
 
