@@ -34,7 +34,7 @@ Named = Annotated[str | None, Parameter(help="Which one; not needed when only on
 class Which:
     """The photos that a backfill is about."""
 
-    since: Annotated[date | None, Parameter("--from", help="First day, by when the store got them.")] = None
+    since: Annotated[date | None, Parameter("--from", help="First day, by keys or else by the store.")] = None
     until: Annotated[date | None, Parameter("--to", help="Last day.")] = None
     prefix: Annotated[str, Parameter(help="Only keys that start so.")] = ""
     list: Annotated[Path | None, Parameter(help="A file with a key in each line.")] = None
@@ -49,6 +49,7 @@ class Which:
         if self.list is not None and self.recompress:
             raise UsageError("--list names keys, --recompress takes all that are known: give one of both")
         check_scope(house, collection, self.prefix)
+        capture = house.settings.collection(collection)[1].capture
         file, sha256 = of_file(self.list) if self.list is not None else (None, None)
         return Scope(
             kind="ledger" if self.recompress else "list" if file else "listing",
@@ -58,6 +59,8 @@ class Which:
             zone=house.settings.night.zone,
             file=file,
             file_sha256=sha256,
+            key_pattern=capture.name,
+            key_zone=capture.zone,
         )
 
 

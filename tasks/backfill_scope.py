@@ -19,6 +19,7 @@ from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
 
+from fwd2bot_core.capture import captured_from_key
 from fwd2bot_core.errors import ObjectMissing, UsageError
 from infra.installation import Installation
 from infra.objects import ObjectInfo, ObjectStore
@@ -31,7 +32,8 @@ PAGE = 5_000
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What was asked for. Dates are whole days in ``zone``, by when the store says that a photo was written."""
+    """What was asked for. Dates are whole days: of the moment that a key names, in ``key_zone``, where the collection
+    has a pattern for that; else, in ``zone``, of when the store says that the photo was written."""
 
     kind: Kind = (
         "listing"  # "ledger": versions that the ledger knows, to be compressed anew by another compressor
@@ -42,6 +44,8 @@ class Scope:
     zone: str = "UTC"
     file: str | None = None  # one key a line
     file_sha256: str | None = None
+    key_pattern: str | None = None
+    key_zone: str | None = None
 
     def __post_init__(self) -> None:
         if self.since is not None and self.until is not None and self.until < self.since:
@@ -62,8 +66,15 @@ class Scope:
             return False
         if self.since is None and self.until is None:
             return True
-        day = entry.modified.astimezone(ZoneInfo(self.zone)).date()
+        day = self._day(entry)
         return (self.since is None or day >= self.since) and (self.until is None or day <= self.until)
+
+    def _day(self, entry: ObjectInfo) -> date:
+        if self.key_pattern is not None:
+            named = captured_from_key(entry.key, self.key_pattern, self.key_zone)
+            if named is not None:
+                return named.astimezone(ZoneInfo(self.key_zone or "UTC")).date()
+        return entry.modified.astimezone(ZoneInfo(self.zone)).date()
 
     def __str__(self) -> str:
         parts = [f"keys of {self.file}" if self.file else "", f"below {self.prefix!r}" if self.prefix else ""]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -149,3 +150,9 @@ def test_old_tokens_are_dropped_after_a_look(
     said = json.loads(drop("--yes", token, "--json"))
     assert (said["may_go"], said["dropped"], said["kept"]) == (4, True, {})
     assert "0 images" in drop()
+
+
+def test_the_page_names_every_verb_and_no_other() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "backfill.md").read_text()
+    verbs = {name for name in flows.cli.app["backfill"] if not name.startswith("-")}
+    assert set(re.findall(r"fwd2bot backfill (\w+)", page)) == verbs

@@ -109,3 +109,16 @@ def test_what_the_ledger_knows_are_current_versions_as_a_listing_shows_them(
     assert {key: entry.identity for key, entry in known.items()} == {
         key: entry.identity for key, entry in listed.items()
     }
+
+
+@pytest.mark.parametrize(
+    ("key", "inside"),
+    [
+        ("2025-12-31/a.jpg", True),  # whatever the store says
+        ("2026-01-01/a.jpg", False),
+        ("undated/a.jpg", False),  # by the store: in March
+    ],
+)
+def test_a_key_that_names_its_day_counts_before_the_store(key: str, inside: bool) -> None:
+    scope = Scope(until=date(2025, 12, 31), key_pattern="%Y-%m-%d/*", key_zone="Asia/Tokyo")
+    assert Scope.from_json(scope.to_json()).holds(ObjectInfo(key, 1, "x", None, EVENING)) is inside
