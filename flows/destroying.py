@@ -8,7 +8,9 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
 
 from flows.app import DEFAULTS, Common, app, terminal
 from flows.disposition_app import disposition_app
@@ -22,7 +24,14 @@ SHOWN = 20  # items; --json tells all
 
 
 @disposition_app.command
-def run(list_id: str, *, yes: str | None = None, role: str = "operator", common: Common = DEFAULTS) -> int:
+def run(
+    list_id: str,
+    *,
+    yes: str | None = None,
+    person: Annotated[str | None, Parameter("--as", help="A registered person with that role.")] = None,
+    role: str = "operator",
+    common: Common = DEFAULTS,
+) -> int:
     """Carry out an approved disposition list. Without --yes nothing is destroyed and nothing written: it shows what
     would go, measured now, and gives a token for exactly that.
 
@@ -34,14 +43,16 @@ def run(list_id: str, *, yes: str | None = None, role: str = "operator", common:
     ----------
     list_id: as `fwd2bot disposition lists` names it.
     yes: the token of a dry run; refused if anything that it showed is different by now.
-    role: in which you act; the events say so.
+    role: in which you act; the events say so. Another one than operator needs --as.
     """
     from flows.screens import counting
     from infra.installation import opened
+    from tasks import people
     from tasks.destroy import execute
 
     console = terminal()
     with opened(common.settings()) as house, counting(console, "originals", common.json) as progress:
+        role = people.acting(house.ledger, person, role, f"list {list_id}")
         done = execute(house, list_id, role=role, token=yes, dry_run=yes is None, progress=progress)
     if common.json:
         print(json.dumps(_plain(done), sort_keys=True))

@@ -94,7 +94,14 @@ def refuse(erasure_id: str, *, person: As, reason: str, common: Common = DEFAULT
 
 
 @erasure_app.command
-def run(erasure_id: str, *, yes: str | None = None, role: str = "operator", common: Common = DEFAULTS) -> int:
+def run(
+    erasure_id: str,
+    *,
+    yes: str | None = None,
+    person: Annotated[str | None, Parameter("--as", help="A registered person with that role.")] = None,
+    role: str = "operator",
+    common: Common = DEFAULTS,
+) -> int:
     """Carry out an approved erasure. Without --yes nothing is erased and nothing written: it shows what would be, and
     gives a token for exactly that. Of a request all is erased, or nothing.
 
@@ -105,14 +112,16 @@ def run(erasure_id: str, *, yes: str | None = None, role: str = "operator", comm
     Parameters
     ----------
     yes: the token of a dry run; refused if anything that it showed is different by now.
-    role: in which you act; the events say so.
+    role: in which you act; the events say so. Another one than operator needs --as.
     """
     from flows.screens import counting
     from infra.installation import opened
+    from tasks import people
     from tasks.erase import erase
 
     console = terminal()
     with opened(common.settings()) as house, counting(console, "photos", common.json) as progress:
+        role = people.acting(house.ledger, person, role, f"erasure {erasure_id}")
         done = erase(house, erasure_id, role=role, token=yes, dry_run=yes is None, progress=progress)
     if common.json:
         print(json.dumps(asdict(done), sort_keys=True, ensure_ascii=False))

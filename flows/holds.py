@@ -40,6 +40,8 @@ def place(
 ) -> int:
     """Hold every version of these images, by their keys or sha256, or of all keys that match a pattern. At once.
 
+    What comes later and matches the pattern is held, too, and so is whatever holds the same bytes under another key.
+
     Exit code 3 if a store could not be told; the hold is in force all the same, and `hold mirror` tells it again.
 
     Example: fwd2bot hold place --case recall-7 --reason "recalled" --as Nika --keys "2026/03/*" --collection line-1
@@ -49,7 +51,10 @@ def place(
 
     with opened(common.settings()) as house:
         members = _members(house, images, keys, collection)
-        number, told = holds.place(house, person, case, reason, members, confidential=confidential)
+        patterns = [(collection, keys)] if collection is not None and keys is not None else []
+        number, told = holds.place(
+            house, person, case, reason, members, confidential=confidential, patterns=patterns
+        )
     return _answer(
         common, {"hold": number, "objects": len(members)}, told, f"hold {number}: {len(members):,} held"
     )

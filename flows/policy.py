@@ -119,7 +119,9 @@ def simulate(
     ] = None,
     common: Common = DEFAULTS,
 ) -> int:
-    """What a policy would let go: photos, bytes, and what keeps the others. Writes and deletes nothing.
+    """What a policy would let go: photos, bytes, and what keeps the others. Deletes nothing.
+
+    Of a draft with exactly these bytes the log then says that it was tried out; else nothing is written.
 
     Holds, tags and fidelity count as they are today; only the clock is another one.
 
@@ -127,6 +129,7 @@ def simulate(
     """
     from flows.policy_screens import show_simulation, simulation_as_json
     from infra.installation import opened
+    from tasks.policies import note_simulated
     from tasks.simulation import simulate as decide_all
 
     document = _document(file)
@@ -134,6 +137,8 @@ def simulate(
         found = decide_all(
             house, document, against=_document(against) if against else None, as_of=_moment(as_of, document)
         )
+        seen = {"due": asdict(found.due.now), "may_go": asdict(found.may_go.now)}
+        note_simulated(house.ledger, document, seen)
     if common.json:
         print(json.dumps(simulation_as_json(found), sort_keys=True))
     else:

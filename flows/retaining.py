@@ -15,6 +15,7 @@ from flows.app import DEFAULTS, Common, app, terminal
 from fwd2bot_core.errors import ExitCode
 
 if TYPE_CHECKING:
+    from infra.settings import Settings
     from tasks.reconcile import Reconciled
 
 As = Annotated[str | None, Parameter(name="--as", help="A registered person.")]
@@ -54,6 +55,7 @@ def run(
     if not yes and not dry_run:
         raise UsageError("say --yes to act; --no-dry-run alone does nothing")
     with counting(terminal(), "originals", common.json) as progress:
+        _may_act(common.settings(), person, role)
         found = run_retention(common.settings(), act=yes, author=person, role=role, progress=progress)
     if out is not None:
         _write(out, {"html": as_html(found), "csv": as_csv(found), "txt": digest(found)}, found.run_id)
@@ -143,6 +145,15 @@ def restore(
     _say(f"  sha256 {done.sha256}, as it was destroyed ({done.destroyed}); event {done.seq}")
     _say("  it has no capture date, so no policy lets it go; the next night compresses it again")
     return ExitCode.OK
+
+
+def _may_act(settings: Settings, person: str | None, role: str) -> None:
+    """Who acts in another role than the operator's is registered for it."""
+    from infra.installation import opened
+    from tasks import people
+
+    with opened(settings) as house:
+        people.acting(house.ledger, person if role != "operator" else None, role, "retention run")
 
 
 def _code(found: list[Reconciled]) -> ExitCode:

@@ -14,7 +14,8 @@ import sqlalchemy as sa
 
 from fwd2bot_core.capture import Claims
 from fwd2bot_core.retention.facts import Hold, ObjectFacts, Summary
-from infra.retention_tables import hold_members, legal_holds, object_dates, object_facts, object_tags
+from infra.hold_reach import reaching
+from infra.retention_tables import object_dates, object_facts, object_tags
 from infra.tables import collections, compressors, object_versions, probe_sets, shards, summaries
 
 
@@ -79,16 +80,10 @@ def _tags(connection: sa.Connection, numbers: Sequence[int]) -> dict[int, list[s
 
 
 def _holds(connection: sa.Connection, numbers: Sequence[int]) -> dict[int, list[Hold]]:
-    """Those in force, by name."""
+    """Those in force that reach them, by name."""
     found: dict[int, list[Hold]] = defaultdict(list)
-    rows = connection.execute(
-        sa.select(hold_members.c.object_version_id, legal_holds.c.name, legal_holds.c.confidential)
-        .join(legal_holds, legal_holds.c.id == hold_members.c.hold_id)
-        .where(hold_members.c.object_version_id.in_(numbers), legal_holds.c.released_at.is_(None))
-        .order_by(legal_holds.c.name, legal_holds.c.id)
-    )
-    for number, name, confidential in rows:
-        found[number].append(Hold(name=name, confidential=confidential))
+    for one in sorted(reaching(connection, numbers), key=lambda one: (one.name, one.hold)):
+        found[one.number].append(Hold(name=one.name, confidential=one.confidential))
     return found
 
 

@@ -21,6 +21,7 @@ from fwd2bot_core.retention.decision import Condition
 from fwd2bot_core.retention.facts import Clock, Standing
 from fwd2bot_core.retention.periods import latest_trigger, midnight
 from fwd2bot_core.retention.policy import Enforce, Pilot, Policy, Rule
+from infra.hold_reach import held_contents
 from infra.retention_tables import hold_members, legal_holds, object_dates, object_facts, object_tags
 from infra.tables import collections, compressors, object_versions, probe_sets, shards, summaries
 
@@ -143,7 +144,9 @@ class _Compiler:
             ),
             Condition.DATED: sa.and_(covered, *(~match | known[name] for name, match in matching.items())),
             Condition.PERIOD: sa.and_(covered, *(~match | over[name] for name, match in matching.items())),
-            Condition.HOLD: ~_held(),
+            Condition.HOLD: ~sa.or_(
+                _held(), sa.and_(photo.content_sha256.is_not(None), photo.content_sha256.in_(held_contents()))
+            ),
             Condition.KEPT: ~_tagged(sorted(policy.kept_tags)),
             Condition.SAMPLE: self._content >= drawing.sample_bound(policy.exempt.sample),
             Condition.TOKENS: self._tokens.c.object_version_id.is_not(None),

@@ -113,7 +113,7 @@ hold_queries = sa.Table(
     metadata,
     sa.Column("hold_id", sa.ForeignKey("legal_holds.id"), primary_key=True, autoincrement=False),
     sa.Column("collection_id", sa.ForeignKey("collections.id"), primary_key=True, autoincrement=False),
-    sa.Column("keys", sa.String(1000), primary_key=True),  # a pattern of whole keys
+    sa.Column("pattern", sa.String(1000), primary_key=True),  # of whole keys
     sa.Column("seen", sa.BigInteger, nullable=False),  # the last object version that was held against it
 )
 

@@ -21,6 +21,7 @@ from infra.crashpoints import reach
 from infra.database import Ledger
 from infra.objects import ObjectInfo, ObjectStore
 from infra.tables import UtcDateTime, object_versions
+from tasks import holds
 from tasks.runs import Run, changing
 
 CHUNK = 5_000
@@ -200,6 +201,7 @@ def register(connection: sa.Connection, collection_id: int, rows: list[dict[str,
     connection.execute(
         object_versions.insert(), [row | own | {"salt": secrets.token_bytes(16)} for row in rows]
     )
+    holds.catch_up(connection, collection_id)
 
 
 def _had_images(ledger: Ledger, collection_id: int | None) -> bool:

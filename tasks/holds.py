@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from itertools import islice
 from typing import Any
 
@@ -17,13 +18,15 @@ import sqlalchemy as sa
 from fwd2bot_core.audit.canonical import canonical
 from fwd2bot_core.audit.events import Event
 from fwd2bot_core.errors import ObjectMissing, StoreError, UsageError
+from fwd2bot_core.retention.decide import literal_brackets
 from fwd2bot_core.retention.disposition import ItemState
 from fwd2bot_core.retention.roles import Act, Role
 from infra import audit_log
 from infra.crashpoints import reach
+from infra.hold_reach import reaching
 from infra.installation import Installation
 from infra.objects import LegalHolds, ObjectInfo
-from infra.retention_tables import disposition_items, hold_members, legal_holds
+from infra.retention_tables import disposition_items, hold_members, hold_queries, legal_holds
 from infra.tables import collections, object_versions
 from tasks import people
 
@@ -48,9 +51,11 @@ def place(
     members: Collection[int],
     *,
     confidential: bool = False,
+    patterns: Collection[tuple[str, str]] = (),
 ) -> tuple[int, Mirrored]:
     """Hold these object versions; the hold's number and what the stores said.
 
+    ``patterns``: collections with patterns of their keys; what comes later and matches one is held, too.
     In force once it is in the ledger, also where the store has not yet been told. Raises ``AccessDenied``, and
     ``UsageError`` for no case, no reason or no members.
     """
@@ -74,6 +79,7 @@ def place(
         for part in _parts(members):
             rows = [{"hold_id": number, "object_version_id": member} for member in part]
             connection.execute(hold_members.insert(), rows)
+        _remember(connection, int(number), patterns)
         blocked = _take_off_lists(connection, members)
         subject = _subject(connection, number, case)
         after = {"members": len(members), "confidential": confidential, "taken_off_lists": blocked}
@@ -133,15 +139,72 @@ def mirror(house: Installation, members: Collection[int]) -> Mirrored:
 def held_now(connection: sa.Connection, members: Sequence[int]) -> dict[int, list[str]]:
     """The cases that hold each of these object versions now; one that nothing holds is left out."""
     found: dict[int, list[str]] = {}
-    rows = connection.execute(
-        sa.select(hold_members.c.object_version_id, legal_holds.c.name)
-        .join(legal_holds, legal_holds.c.id == hold_members.c.hold_id)
-        .where(hold_members.c.object_version_id.in_(members), legal_holds.c.released_at.is_(None))
-        .order_by(legal_holds.c.id)
-    )
-    for member, name in rows:
-        found.setdefault(int(member), []).append(name)
+    for one in reaching(connection, members):
+        found.setdefault(one.number, []).append(one.name)
     return found
+
+
+def catch_up(connection: sa.Connection, collection_id: int) -> int:
+    """Make members of what came into a collection since the patterns of holds were last looked at; how many.
+
+    In the transaction that wrote it down, so that no photo is known and not yet held.
+    """
+    query = hold_queries.c
+    open_ones = sa.select(hold_queries).join(legal_holds, legal_holds.c.id == query.hold_id)
+    mine = open_ones.where(query.collection_id == collection_id, legal_holds.c.released_at.is_(None))
+    caught = 0
+    for row in connection.execute(mine.order_by(query.hold_id)).all():
+        caught += _catch(connection, row)
+    return caught
+
+
+def _catch(connection: sa.Connection, row: sa.Row[Any]) -> int:
+    photo = object_versions.c
+    new = connection.execute(
+        sa.select(photo.id, photo.key)
+        .where(photo.collection_id == row.collection_id, photo.id > row.seen)
+        .order_by(photo.id)
+    ).all()
+    if not new:
+        return 0
+    wanted = literal_brackets(row.pattern)
+    already = sa.select(hold_members.c.object_version_id).where(hold_members.c.hold_id == row.hold_id)
+    there = set(connection.execute(already.where(hold_members.c.object_version_id > row.seen)).scalars())
+    members = [one.id for one in new if one.id not in there and fnmatchcase(one.key, wanted)]
+    its = hold_queries.c
+    same = sa.and_(
+        its.hold_id == row.hold_id, its.collection_id == row.collection_id, its.pattern == row.pattern
+    )
+    connection.execute(hold_queries.update().where(same).values(seen=new[-1].id))
+    if members:
+        rows = [{"hold_id": row.hold_id, "object_version_id": member} for member in members]
+        connection.execute(hold_members.insert(), rows)
+        name = connection.execute(
+            sa.select(legal_holds.c.name).where(legal_holds.c.id == row.hold_id)
+        ).scalar_one()
+        event = Event(
+            type="hold.caught",
+            occurred_at=audit_log.now(),
+            actor=audit_log.actor(connection, "scheduler"),
+            subject=_subject(connection, row.hold_id, name),
+            after={"members": len(members)},
+        )
+        audit_log.append(connection, event)
+    return len(members)
+
+
+def _remember(connection: sa.Connection, number: int, patterns: Collection[tuple[str, str]]) -> None:
+    newest = connection.execute(sa.select(sa.func.max(object_versions.c.id))).scalar() or 0
+    for collection, pattern in patterns:
+        known = sa.select(collections.c.id).where(collections.c.name == collection)
+        connection.execute(
+            hold_queries.insert().values(
+                hold_id=number,
+                collection_id=connection.execute(known).scalar_one(),
+                pattern=pattern,
+                seen=newest,
+            )
+        )
 
 
 def _tell_store(house: Installation, row: sa.Row[Any], held: bool, done: Mirrored) -> None:

@@ -127,6 +127,20 @@ def permitted(ledger: Ledger, name: str, act: Act, subject: str) -> Person:
     return person
 
 
+def acting(ledger: Ledger, name: str | None, role: str, subject: str) -> str:
+    """The role in which somebody may carry out what others decided: the operator's for the account that runs this, any
+    other one for a registered person who has it. Raises ``AccessDenied``, after the log says so."""
+    if name is None:
+        if role != Role.OPERATOR:
+            raise UsageError(f"whoever acts as {role} says who they are: add --as NAME")
+        return role
+    person = permitted(ledger, name, Act.RUN, subject)
+    with refusals(ledger, name, Act.RUN, subject):
+        if role not in person.roles:
+            raise AccessDenied(f"{name!r} is not registered as {role}")
+    return role
+
+
 def signed(ledger: Ledger, name: str, act: Act, subject: str, statement: bytes, signature: str) -> Person:
     """The same, who also signed exactly ``statement``."""
     person = permitted(ledger, name, act, subject)

@@ -1,6 +1,7 @@
 """The versions of each policy: drafted as exact bytes, approved by signatures, in force one at a time, retired.
 
-    DRAFT -> APPROVED -> ACTIVE -> RETIRED        a draft or an approved version may be retired, too
+    DRAFT -> SIMULATED -> APPROVED -> ACTIVE -> RETIRED    whatever is not retired may be; a draft may be approved
+                                                           without anybody having tried it out, and that shows
 
 A version that lets more go than the one in force (``comparison``) needs two approvals and cools off for a week. Knows
 nothing of photos or lists.
@@ -28,6 +29,7 @@ from tasks.policy_approvals import Needed, needed, valid
 
 class PolicyState(StrEnum):
     DRAFT = "draft"
+    SIMULATED = "simulated"  # somebody has seen what it would let go
     APPROVED = "approved"
     ACTIVE = "active"  # in force
     RETIRED = "retired"
@@ -100,7 +102,7 @@ def approve(
         audit_log.hold(connection)
         someone = people.find(connection, person)  # nobody revoked them meanwhile
         before = PolicyState(_row(connection, policy_id, version).state)
-        if before not in {PolicyState.DRAFT, PolicyState.APPROVED}:
+        if before not in {PolicyState.DRAFT, PolicyState.SIMULATED, PolicyState.APPROVED}:
             raise UsageError(f"{what} is {before}; it waits for no approval")
         at = audit_log.now()
         policy_approvals.add(connection, document, someone, reason, signature, at)
@@ -112,6 +114,35 @@ def approve(
         step = _Step(someone, Role.APPROVER, document.reference(), before, after, at)
         _note(connection, "policy.approved", step, reason, more)
     return after
+
+
+def note_simulated(ledger: Ledger, document: Document, after: dict[str, Any], role: str = "operator") -> bool:
+    """Write down that a draft with exactly these bytes was tried out, and what it would let go.
+
+    False, and nothing, where it is none.
+    """
+    policy = document.policy
+    mine = policies.c.id == policy.id, policies.c.version == policy.version
+    drafted = sa.select(policies.c.sha256).where(*mine, policies.c.state == PolicyState.DRAFT)
+    with ledger.read() as connection:
+        if connection.execute(drafted).scalar() != document.sha256:
+            return False
+    with ledger.write() as connection:
+        audit_log.hold(connection)
+        if connection.execute(drafted).scalar() != document.sha256:
+            return False
+        at = audit_log.now()
+        _move(connection, policy.id, policy.version, PolicyState.SIMULATED, simulated_at=at)
+        event = Event(
+            type="policy.simulated",
+            occurred_at=at,
+            actor=audit_log.actor(connection, role),
+            before={"state": str(PolicyState.DRAFT)},
+            after={"state": str(PolicyState.SIMULATED), **after},
+            policy=document.reference(),
+        )
+        audit_log.append(connection, event)
+    return True
 
 
 def activate(ledger: Ledger, policy_id: str, version: int, person: str) -> Document:

@@ -34,6 +34,7 @@ class Act(StrEnum):
     RELEASE_HOLD = "hold.release"
     SEE_CONFIDENTIAL = "hold.see-confidential"
     RESTORE = "original.restore"
+    RUN = "list.run"
     RECORD_MOMENTS = "moments.record"
     OVERRULE_MOMENTS = "moments.overrule"
     PLAN_ERASURE = "erasure.plan"
@@ -56,6 +57,7 @@ _ALLOWED: dict[Act, frozenset[Role]] = {
     Act.RELEASE_HOLD: frozenset({Role.COMPLIANCE}),
     Act.SEE_CONFIDENTIAL: frozenset({Role.COMPLIANCE}),
     Act.RESTORE: frozenset({Role.COMPLIANCE, Role.DATA_TEAM}),
+    Act.RUN: frozenset({Role.OPERATOR, Role.COMPLIANCE}),
     Act.RECORD_MOMENTS: frozenset({Role.OPERATOR, Role.DATA_TEAM, Role.COMPLIANCE}),
     Act.OVERRULE_MOMENTS: frozenset({Role.COMPLIANCE}),  # it may let photos go earlier
     Act.PLAN_ERASURE: frozenset({Role.COMPLIANCE}),

@@ -13,13 +13,15 @@ import sqlalchemy as sa
 from fwd2bot_core.errors import AccessDenied, ObjectForbidden, StoreUnreachable, UsageError
 from fwd2bot_core.retention.roles import Role
 from infra.installation import Installation
+from infra.object_facts import facts
 from infra.objects.memory import MemoryStore
 from infra.retention_tables import disposition_items, disposition_lists, legal_holds, policies
 from infra.tables import audit_events, object_versions
 from tasks import holds, people
-from tests.houses import COLLECTION, tiny_jpeg
+from tasks.hold_list import members_of
+from tests.houses import COLLECTION, night, tiny_jpeg
 from tests.tasks.signers import Signer
-from tests.tasks.steps import begin, rows
+from tests.tasks.steps import begin, die_with_the_process, rows
 
 NIKA = "Nika of compliance"
 
@@ -180,3 +182,36 @@ def test_plain_files_are_held_by_the_ledger_alone(
     numbers = [row.id for row in rows(opened, object_versions)]
     _, told = holds.place(opened, NIKA, "a", "r", numbers)
     assert (told.done, told.without, told.failed) == (0, 2, {})
+
+
+def test_a_photo_that_comes_later_and_matches_is_held_as_soon_as_it_is_known(site: Site) -> None:
+    number, _ = holds.place(
+        site.house, NIKA, "recall-7", "r", site.numbers[:1], patterns=[(COLLECTION, "new/*")]
+    )
+    site.store.create("new/a.jpg", tiny_jpeg(7))
+    site.store.create("other/b.jpg", tiny_jpeg(8))
+    die_with_the_process(site.house)
+    begin(site.house)
+    there = {row.key: row.id for row in rows(site.house, object_versions)}
+    with site.house.ledger.read() as connection:
+        assert holds.held_now(connection, list(there.values())) == {
+            site.numbers[0]: ["recall-7"], there["new/a.jpg"]: ["recall-7"]
+        }  # fmt: skip
+    assert members_of(site.house.ledger, number) == [site.numbers[0], there["new/a.jpg"]]
+    (event,) = events(site, "hold.caught")
+    assert event["after"] == {"members": 1}
+    release(site, number)
+    with site.house.ledger.read() as connection:
+        assert holds.held_now(connection, list(there.values())) == {}
+
+
+def test_the_same_bytes_under_another_key_are_held(site: Site) -> None:
+    die_with_the_process(site.house)
+    night(site.house)
+    site.store.create("copy.jpg", tiny_jpeg(0))
+    night(site.house)
+    there = {row.key: row.id for row in rows(site.house, object_versions)}
+    holds.place(site.house, NIKA, "recall-7", "r", [there["0.jpg"]])
+    with site.house.ledger.read() as connection:
+        assert sorted(holds.held_now(connection, list(there.values()))) == [there["0.jpg"], there["copy.jpg"]]
+        assert [hold.name for hold in facts(connection, [there["copy.jpg"]])[0].holds] == ["recall-7"]

@@ -95,3 +95,15 @@ def test_every_act_is_somebodys_and_keeping_is_everybodys() -> None:
     assert all(may(frozenset({role}), Act.RESCUE) for role in Role)
     assert not any(may(frozenset(), act) for act in Act)
     assert not may(frozenset({Role.POLICY_AUTHOR}), Act.APPROVE_POLICY)
+
+
+def test_another_role_than_the_operators_is_somebodys(ledger: Ledger) -> None:
+    people.register(ledger, "Oda", Signer().public, [Role.OPERATOR])
+    people.register(ledger, "Nika", Signer().public, [Role.COMPLIANCE])
+    assert people.acting(ledger, None, "operator", "list 1") == "operator"
+    assert people.acting(ledger, "Nika", "compliance", "list 1") == "compliance"
+    with pytest.raises(UsageError, match="--as NAME"):
+        people.acting(ledger, None, "compliance", "list 1")
+    for name, role in (("Oda", "compliance"), ("Nika", "operator"), ("nobody", "operator")):
+        with pytest.raises(AccessDenied):
+            people.acting(ledger, name, role, "list 1")

@@ -133,3 +133,14 @@ def test_a_collection_has_one_policy_in_force(office: Office) -> None:
         policies.activate(office.ledger, "second", 1, "Pia")
     policies.retire(office.ledger, POLICY, 1, "Nika", "merged into the second")
     assert policies.activate(office.ledger, "second", 1, "Pia").policy.id == "second"
+
+
+def test_a_draft_that_was_tried_out_says_so_and_may_be_approved(office: Office) -> None:
+    document = office.draft()
+    assert policies.note_simulated(office.ledger, document, {"due": 3})
+    assert not policies.note_simulated(office.ledger, document, {"due": 3})
+    assert office.states() == ["simulated"]
+    (event,) = office.events("policy.simulated")
+    assert event["after"] == {"state": "simulated", "due": 3}
+    assert office.approve(document, "Ann") is PolicyState.SIMULATED
+    assert office.approve(document, "Ben") is PolicyState.APPROVED

@@ -33,13 +33,13 @@ def _hold_queries() -> None:
         "hold_queries",
         sa.Column("hold_id", _NUMBER, autoincrement=False, nullable=False),
         sa.Column("collection_id", _NUMBER, autoincrement=False, nullable=False),
-        sa.Column("keys", sa.String(length=1000), nullable=False),
+        sa.Column("pattern", sa.String(length=1000), nullable=False),
         sa.Column("seen", sa.BigInteger(), nullable=False),
         sa.ForeignKeyConstraint(["hold_id"], ["legal_holds.id"], name=op.f("fk_hold_queries_hold_id")),
         sa.ForeignKeyConstraint(
             ["collection_id"], ["collections.id"], name=op.f("fk_hold_queries_collection_id")
         ),
-        sa.PrimaryKeyConstraint("hold_id", "collection_id", "keys", name=op.f("pk_hold_queries")),
+        sa.PrimaryKeyConstraint("hold_id", "collection_id", "pattern", name=op.f("pk_hold_queries")),
     )
 
 
