@@ -223,8 +223,11 @@ def _attached(settings: ExecutionSettings) -> Iterator[Cluster]:
         raise ClusterError(f"the Dask scheduler at {address} answers, and then does not: {error}") from error
     with client:
         cluster = Cluster(client, address, 1, settings.start_seconds, lambda: _offering(client))
-        cluster.await_workers()
-        check_same_software(client, address)
+        try:
+            cluster.await_workers()
+            check_same_software(client, address)
+        except OSError as error:  # it died, or a worker did, while it was asked
+            raise ClusterError(f"the Dask scheduler at {address} answers no more: {error}") from error
         yield cluster
 
 

@@ -143,6 +143,20 @@ def shake_hands(client: ssl.SSLContext, server: ssl.SSLContext) -> None:
                 continue
 
 
+def test_a_scheduler_that_goes_while_it_is_asked_is_named(
+    cluster: TlsCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(client: Any, address: str) -> None:
+        raise OSError("Stream is closed")
+
+    monkeypatch.setattr(infra.cluster, "check_same_software", gone)
+    with (
+        pytest.raises(ClusterError, match="answers no more: Stream is closed"),
+        connected(execution(cluster)),
+    ):
+        pass
+
+
 def test_without_tls_nobody_is_let_in(cluster: TlsCluster) -> None:
     port = cluster.address.rpartition(":")[2]
     assert "or wants tls://" in refused(cluster, f"tcp://127.0.0.1:{port}")
