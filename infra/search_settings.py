@@ -15,5 +15,5 @@ class SearchSettings(Section):
     )
     cells: int = Field(32, ge=1, le=4096, description="cells of the index that a search looks into")
     rerank: int = Field(
-        50, ge=0, le=1000, description="finds of a text that are compared token by token; 0 = none"
+        20, ge=0, le=1000, description="finds of a text that are compared token by token; 0 = none"
     )

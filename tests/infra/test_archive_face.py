@@ -79,7 +79,7 @@ def test_tokens_are_looked_at_again_where_a_text_asks_for_it(archive: Archive) -
     units = tokens / np.linalg.norm(tokens, axis=2, keepdims=True)
     best = (units @ FAKE.embed_text(text)).max(axis=1)
     expected = np.argsort(-(POOLED @ FAKE.embed_text(text) + 2 * best), kind="stable")
-    found = archive.find(Query(text=text, k=5))
+    found = archive.find(Query(text=text, k=5, rerank=COUNT))
     assert [hit.key for hit in found.hits] == keys(expected[:5])
     assert found.reranked == COUNT
 
