@@ -110,27 +110,31 @@ def begin(
         _note_place(connection, run, place)
         if lease.predecessor is not None:
             _abandon(connection, run, lease.predecessor, started)
-        connection.execute(
-            runs.insert().values(
-                id=run.id,
-                kind=kind,
-                collection_id=run.collection_id,
-                compressor_id=run.compressor_id,
-                state=RunState.RUNNING,
-                fencing=lease.fencing,
-                night=night,
-                started_at=started,
-                host=socket.gethostname(),
-                pid=os.getpid(),
-                software=f"fwd2bot {fwd2bot_core.__version__}",
-            )
-        )
+        _insert(connection, run, started)
         audit_log.append(
             connection, run.event("run.started", subject={"kind": kind, "fencing": lease.fencing})
         )
     reach("driver.run-begun")
     _tell_archive(installation)  # before the first shard, and never before the ledger holds what it is told
     return run
+
+
+def _insert(connection: sa.Connection, run: Run, started: datetime) -> None:
+    connection.execute(
+        runs.insert().values(
+            id=run.id,
+            kind=run.kind,
+            collection_id=run.collection_id,
+            compressor_id=run.compressor_id,
+            state=RunState.RUNNING,
+            fencing=run.lease.fencing,
+            night=run.night,
+            started_at=started,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            software=f"fwd2bot {fwd2bot_core.__version__}",
+        )
+    )
 
 
 def end(installation: Installation, run: Run, summary: NightSummary) -> None:
