@@ -53,6 +53,7 @@ def _rooms(house: Installation) -> FastAPI:
     app.state.answers = Answers(house)
     app.state.verifier = Verifier(house)
     app.state.calendar = calendar.Remembered()
+    app.state.figures = kpi.Figures()
     answer_errors(app)
     app.add_api_route("/console.css", _style, include_in_schema=False)
     for room in ROOMS:

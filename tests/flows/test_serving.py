@@ -52,6 +52,7 @@ def run(*arguments: object) -> int:
     return int(ended.value.code or 0)
 
 
+@pytest.mark.slow
 def test_a_token_of_the_command_opens_the_console_over_tls(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -69,7 +69,7 @@ def page_of(opened: Any, address: str, *, scripts: bool = False) -> Any:
             None if request.url.startswith((address, "data:")) else page.heard.append(f"asked {request.url}")
         ),
     )
-    page.set_default_timeout(10_000)
+    page.set_default_timeout(40_000)
     return page
 
 
