@@ -15,6 +15,8 @@ import sqlalchemy as sa
 from infra.retention_tables import certificates
 from infra.tables import collections, object_versions, shards
 
+_Figures = sa.Select[*tuple[Any, ...]]  # whatever it counts
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Holdings:
@@ -79,13 +81,11 @@ def holdings(connection: sa.Connection, collection: str | None = None) -> Holdin
 def months(connection: sa.Connection, collection: str | None = None) -> list[Month]:
     """Every month in which anything happened, oldest first."""
     photo = object_versions.c
-    came: sa.Select[Any] = sa.select(
-        _month(connection, photo.first_seen_at), sa.func.count(), sa.func.sum(photo.size)
-    )
-    made: sa.Select[Any] = sa.select(
+    came = sa.select(_month(connection, photo.first_seen_at), sa.func.count(), sa.func.sum(photo.size))
+    made = sa.select(
         _month(connection, shards.c.committed_at), sa.func.sum(shards.c.rows), sa.func.sum(shards.c.bytes)
     )
-    went: sa.Select[Any] = sa.select(
+    went = sa.select(
         _month(connection, certificates.c.deleted_at), sa.func.count(), sa.func.sum(photo.size)
     ).join_from(certificates, object_versions, photo.id == certificates.c.object_version_id)
     parts = [
@@ -123,11 +123,11 @@ def _summed(parts: list[dict[str, tuple[int, int]]]) -> list[Month]:
     return found
 
 
-def _one(connection: sa.Connection, query: sa.Select[Any]) -> list[int]:
+def _one(connection: sa.Connection, query: _Figures) -> list[int]:
     return [int(value or 0) for value in connection.execute(query).one()]
 
 
-def _of(query: sa.Select[Any], table: sa.Table, collection: str | None) -> sa.Select[Any]:
+def _of(query: _Figures, table: sa.Table, collection: str | None) -> _Figures:
     if collection is None:
         return query
     mine = sa.select(collections.c.id).where(collections.c.name == collection).scalar_subquery()

@@ -62,7 +62,13 @@ def place(
 ) -> Response:
     members = _members(house, collection, pattern, images)
     number, told = holds.place(
-        house, visit.person.name, case, reason, members, confidential=confidential == "yes"
+        house,
+        visit.person.name,
+        case,
+        reason,
+        members,
+        confidential=confidential == "yes",
+        patterns=[(collection, pattern)] if pattern else (),  # what comes later and matches is held, too
     )
     to = f"/holds?placed={number}&objects={len(members)}&untold={len(told.failed or {})}"
     return RedirectResponse(to, HTTPStatus.SEE_OTHER)

@@ -32,8 +32,9 @@ def search(
     chosen = collection or names[0]
     hits = None
     if text:
-        days = {"since": _day(house, since), "until": _day(house, until)}
-        hits = answers_of(request).search(text, collection=chosen, **days, k=HITS).hits
+        begin, end = _day(house, since), _day(house, until)
+        found = answers_of(request).search(text, collection=chosen, since=begin, until=end, k=HITS)
+        hits = found.hits
     return pages_of(request).page(
         request,
         "search.html",
