@@ -21,6 +21,8 @@ from infra.cluster import Cluster, connected, patiently, when_back
 from infra.settings import ExecutionSettings
 from infra.worker import WorkerConfig, compress_batch, load_compressor
 
+LOSSES = 3  # of a scheduler, with no batch done between them: then it hardly dies by chance
+
 
 @dataclass(frozen=True, slots=True)
 class Finished:
@@ -98,14 +100,17 @@ class DaskExecutor:
         return f"{self._window()} worker(s) of {self._place}"
 
     def run(self, batches: Iterable[Batch], *, solo: bool = False) -> Iterator[Outcome]:
-        waiting = iter(batches)
+        waiting, losses = iter(batches), 0
         while True:
             flying: dict[str, Batch] = {}
             try:
-                yield from self._fly(waiting, flying, solo)
+                for outcome in self._fly(waiting, flying, solo):
+                    losses = 0
+                    yield outcome
                 return
             except SchedulerLost:
-                if self._renewed is None:
+                losses += 1
+                if self._renewed is None or losses > LOSSES:
                     raise
                 cluster = self._renewed()
                 self._client, self._window = cluster.client, cluster.count

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
 import infra.executor
-from fwd2bot_core.errors import BundleInvalid, ClusterError, StoreUnreachable
+from fwd2bot_core.errors import BundleInvalid, ClusterError, SchedulerLost, StoreUnreachable
 from fwd2bot_core.work import Batch, Receipt
-from infra.executor import Broken, Died, Executor, Finished, InlineExecutor, make_executor
+from infra.cluster import Cluster
+from infra.executor import (
+    LOSSES,
+    Broken,
+    DaskExecutor,
+    Died,
+    Executor,
+    Finished,
+    InlineExecutor,
+    Outcome,
+    make_executor,
+)
 from infra.installation import Installation
 from infra.settings import ExecutionSettings
 from infra.worker import WorkerConfig
@@ -46,6 +58,45 @@ def failing(error: Exception) -> Callable[[Batch, WorkerConfig], Receipt]:
         raise error
 
     return compress
+
+
+class Losing(DaskExecutor):
+    """Two batches in flight, of which one is done; then the scheduler dies, so many times in all."""
+
+    def __init__(self, config: WorkerConfig, deaths: int, *, done: int) -> None:
+        super().__init__(None, config, 2, renewed=self.back)
+        self._deaths, self._done = deaths, done
+        self.renewals = 0
+
+    def back(self) -> Cluster:
+        self.renewals += 1
+        return Cluster(None, "tls://s:1", 1, 1.0, lambda: 2)
+
+    def _fly(self, waiting: Iterator[Batch], flying: dict[str, Batch], solo: bool) -> Iterator[Outcome]:
+        flying.update((batch.batch_id, batch) for batch in islice(waiting, 2))
+        for batch in list(flying.values())[: self._done if self._deaths else None]:
+            del flying[batch.batch_id]
+            yield Died(batch, "as an example")
+        if self._deaths:
+            self._deaths -= 1
+            raise SchedulerLost("it is gone")
+        yield from (Died(batch, "as an example") for batch in waiting)
+
+
+def test_what_was_with_a_scheduler_that_died_is_sent_again(installation: Installation) -> None:
+    _, _, batches = planned(installation)
+    losing = Losing(installation.worker_config(COLLECTION), 1, done=1)
+    outcomes = [outcome.batch.batch_id for outcome in losing.run(batches)]
+    assert sorted(outcomes) == sorted(batch.batch_id for batch in batches)
+    assert losing.renewals == 1
+
+
+def test_a_scheduler_that_dies_again_and_again_is_not_waited_for_for_ever(installation: Installation) -> None:
+    _, _, batches = planned(installation)
+    losing = Losing(installation.worker_config(COLLECTION), 10**6, done=0)
+    with pytest.raises(SchedulerLost):
+        list(losing.run(batches))
+    assert losing.renewals == LOSSES
 
 
 def test_each_batch_has_one_outcome(installation: Installation, executor: Executor) -> None:
