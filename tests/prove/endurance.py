@@ -90,6 +90,7 @@ def play(
         weather.change()
         _settle(drama)
         problems = [f"an actor did not end: {actor.name}" for actor in actors if actor.is_alive()]
+        problems += [f"an actor could not go on: {said}" for said in drama.broken]
         problems += _judge(drama, plant)
         return _said(drama, plant, weather.counts, caretaker.restarts, problems)
 

@@ -77,6 +77,7 @@ class Play:
     stop: threading.Event = field(default_factory=threading.Event)
     keys: set[str] = field(default_factory=set)
     waves: int = 0
+    broken: list[str] = field(default_factory=list)  # actors that could not go on
     running: dict[str, subprocess.Popen[str]] = field(default_factory=dict)  # by role
 
     def put(self, folder: str, count: int) -> None:
@@ -86,7 +87,7 @@ class Play:
         made = {f"{folder}/{number:07}.jpg": number for number in range(first, first + count)}
 
         def one(key: str) -> None:
-            for _ in range(60):  # the store may be away just now
+            for _ in range(600):  # the store may be away just now
                 try:
                     body = tiny_jpeg(made[key] % 4096) + made[key].to_bytes(4, "big")
                     client.put_object(Bucket=ORIGINALS, Key=FOLDER + key, Body=body)
@@ -202,14 +203,27 @@ class Play:
                     found[part.process.name] = _megabytes(process.pid, children=True)
             self.diary.memory.append({name: value for name, value in found.items() if value or name == "at"})
 
+    def _whole(self, act: Callable[[], None]) -> Callable[[], None]:
+        """An actor who cannot go on says so."""
+
+        def acting() -> None:
+            try:
+                act()
+            except Exception as error:
+                self.broken.append(f"{type(error).__name__}: {error}"[:300])
+                raise
+
+        return acting
+
     def everybody(self, caretaker: Caretaker, weather: Weather) -> list[Callable[[], None]]:
-        return [
+        acts = [
             self.nights,
             self.backfills,
             lambda: self.kills(caretaker),
             lambda: self.skies(weather),
             self.watch,
         ]
+        return [self._whole(act) for act in acts]
 
 
 def _megabytes(pid: int, *, children: bool = False) -> float:

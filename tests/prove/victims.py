@@ -48,7 +48,7 @@ class Caretaker:
         """Until told to stop."""
         while not self._stop.wait(LOOK_SECONDS):
             for part in self._plant.parts():
-                with contextlib.suppress(RuntimeError, AssertionError, OSError):
+                with contextlib.suppress(Exception):  # it is in the troubles, and the next look tries again
                     self._look_after(part)
 
     def _look_after(self, part: Part) -> None:
@@ -58,7 +58,7 @@ class Caretaker:
         self.restarts.append(name)
         try:
             part.start()
-        except (RuntimeError, AssertionError, OSError) as error:
+        except Exception as error:
             self.troubles.append(f"{name}: {' '.join(str(error).split())[:300]}")
             raise
 
