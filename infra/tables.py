@@ -27,9 +27,9 @@ from enum import StrEnum
 
 import sqlalchemy as sa
 
-import infra.backfill_tables  # noqa: F401  (its tables belong to the same ledger)
-import infra.erasure_tables  # noqa: F401
-import infra.retention_tables  # noqa: F401  (its tables belong to the same ledger)
+import infra.backfill_tables
+import infra.erasure_tables
+import infra.retention_tables
 import infra.service_tables  # noqa: F401
 from fwd2bot_core.work import STAGES
 from infra.table_types import ID as _ID
