@@ -46,6 +46,17 @@ DESTROY_STEPS = (
     "destroy.withdrawn",  # intents were taken back
     "destroy.ended",  # nothing more becomes of the list
 )
+ERASE_STEPS = (
+    "erase.intended",  # the intents are in the log
+    "erase.anchored",  # a checkpoint that covers them is kept outside
+    "erase.deleted",  # one version was deleted, and nobody has asked the store yet
+    "erase.shard-written",  # the new shard lies there, and nothing names it
+    "erase.shard-swapped",  # the old one is named by nothing any more
+    "erase.list-redacted",  # an ended list has no lines any more
+    "erase.shard-removed",  # every version of an old shard is deleted
+    "erase.tidied",  # indexes and manifests follow
+    "erase.forgotten",  # nothing names the photos any more; the last checkpoint is to come
+)
 
 _times = itertools.count(1)  # of the wanted step in this process; counting on is atomic between threads
 

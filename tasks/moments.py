@@ -56,7 +56,7 @@ class Recorded:
 
 
 @dataclass(frozen=True, slots=True)
-class _Known:
+class Known:
     """What the ledger says of one object version."""
 
     unit: Unit
@@ -64,6 +64,7 @@ class _Known:
     dates: dict[str, datetime]
     tags: frozenset[str]
     row: bool  # in ``object_facts``
+    captured_at: datetime | None = None  # as that row has it
 
 
 def write(connection: sa.Connection, receipt: Receipt) -> None:
@@ -110,13 +111,13 @@ def _record(
     reason: str,
     done: Recorded,
 ) -> None:
-    known = _known(connection, list(told))
-    now, changes = audit_log.now(), dict[int, tuple[_Known, _Known]]()
+    there = known(connection, list(told))
+    now, changes = audit_log.now(), dict[int, tuple[Known, Known]]()
     for number, one in told.items():
-        if number not in known:
+        if number not in there:
             done.refused[number] = "gone, or not known"
             continue
-        before = known[number]
+        before = there[number]
         if (why := _refused(before, one, now, overrule)) is not None:
             done.refused[number] = why
             continue
@@ -131,7 +132,7 @@ def _record(
         _write_down(connection, person, changes, reason or None)
 
 
-def _refused(before: _Known, told: Told, now: datetime, overrule: bool) -> str | None:
+def _refused(before: Known, told: Told, now: datetime, overrule: bool) -> str | None:
     """Why nothing of it is written down: a date that cannot be, or one that lets go earlier than what is there."""
     if told.captured is not None and (why := doubt(told.captured, now)):
         return f"captured is {why}"
@@ -149,7 +150,7 @@ def _refused(before: _Known, told: Told, now: datetime, overrule: bool) -> str |
     return None
 
 
-def _after(before: _Known, told: Told, overrule: bool) -> _Known:
+def _after(before: Known, told: Told, overrule: bool) -> Known:
     claims = _merged(before.claims, told.claims)
     if told.captured is not None:
         claims = replace(claims, told=told.captured, overrules=overrule)
@@ -170,7 +171,7 @@ def _merged(before: Claims, found: Claims) -> Claims:
 def _write_down(
     connection: sa.Connection,
     person: people.Person,
-    changes: Mapping[int, tuple[_Known, _Known]],
+    changes: Mapping[int, tuple[Known, Known]],
     reason: str | None,
 ) -> None:
     at, units = audit_log.now(), [before.unit for before, _ in changes.values()]
@@ -248,7 +249,7 @@ def _write_claims(
 
 
 def _write_dates_and_tags(
-    connection: sa.Connection, number: int, before: _Known, after: _Known, seq: int
+    connection: sa.Connection, number: int, before: Known, after: Known, seq: int
 ) -> None:
     for name, at in after.dates.items():
         if before.dates.get(name) == at:
@@ -263,9 +264,10 @@ def _write_dates_and_tags(
         connection.execute(object_tags.delete().where(mine))
 
 
-def _known(connection: sa.Connection, numbers: Sequence[int]) -> dict[int, _Known]:
+def known(connection: sa.Connection, numbers: Sequence[int]) -> dict[int, Known]:
     """Those that are not gone."""
-    claims = _claims(connection, numbers)
+    mine = sa.select(object_facts).where(object_facts.c.object_version_id.in_(numbers))
+    held = {row.object_version_id: row for row in connection.execute(mine)}
     dates, tags = dict[int, dict[str, datetime]](), dict[int, set[str]]()
     for row in connection.execute(
         sa.select(object_dates).where(object_dates.c.object_version_id.in_(numbers))
@@ -274,12 +276,13 @@ def _known(connection: sa.Connection, numbers: Sequence[int]) -> dict[int, _Know
     for row in connection.execute(sa.select(object_tags).where(object_tags.c.object_version_id.in_(numbers))):
         tags.setdefault(row.object_version_id, set()).add(row.tag)
     return {
-        unit.object_version_id: _Known(
+        unit.object_version_id: Known(
             unit,
-            claims.get(unit.object_version_id, NOTHING_SAID),
+            claims_of(held[unit.object_version_id]) if unit.object_version_id in held else NOTHING_SAID,
             dates.get(unit.object_version_id, {}),
             frozenset(tags.get(unit.object_version_id, ())),
-            unit.object_version_id in claims,
+            unit.object_version_id in held,
+            held[unit.object_version_id].captured_at if unit.object_version_id in held else None,
         )
         for unit in facts.units(connection, object_versions.c.id.in_(numbers))
     }

@@ -27,6 +27,7 @@ from tasks.verify_facts import Facts
 from tasks.verify_fidelity import altered_probes
 from tasks.verify_labels import check_label_checks
 from tasks.verify_manifests import check_manifests
+from tasks.verify_moments import Moments
 from tasks.verify_objects import NONE, Checked, Finding, Target, check, targets
 from tasks.verify_states import check_newest_list
 
@@ -54,11 +55,12 @@ def verify(
     nights may run meanwhile. Raises ``StoreUnreachable`` and ``LedgerError``: what cannot be asked is not known to be
     damaged.
     """
-    scrub, findings, facts = Scrub(), list[Finding](), Facts(ledger)
+    scrub, findings, moments = Scrub(), list[Finding](), Moments(ledger)
+    facts = Facts(ledger, moments.line)
     rewrites = _rewrites(ledger, findings)
     unexplained = _rows(ledger)  # asked before the log, so the events of all these rows are in it
     in_all = sum(map(len, unexplained.values()))
-    for found in _walk(ledger, scrub, facts):
+    for found in _walk(ledger, scrub, facts, moments):
         if isinstance(found, Finding):
             findings.append(found)
             continue
@@ -77,6 +79,7 @@ def verify(
     findings += _without_event(ledger, unexplained)
     findings += (Finding("probes", *altered) for altered in altered_probes(ledger))
     findings += check_label_checks(ledger)
+    findings += (Finding("moments", *wrong) for wrong in moments.wrong())
     findings += check_manifests(ledger, archive)
     findings += check_newest_list(ledger, archive)
     scrub.findings = tuple(findings)
@@ -115,7 +118,7 @@ def _without_event(ledger: Ledger, unexplained: dict[str, set[int]]) -> Iterator
                 yield Finding("ledger", name, problem)
 
 
-def _walk(ledger: Ledger, scrub: Scrub, facts: Facts) -> Iterator[Finding | Target]:
+def _walk(ledger: Ledger, scrub: Scrub, facts: Facts, moments: Moments) -> Iterator[Finding | Target]:
     """What is wrong with the log itself, and each object that it names, in the order of the log."""
     before, expected = _size(ledger), 0
     for row in _events(ledger, facts.compare):
@@ -126,6 +129,7 @@ def _walk(ledger: Ledger, scrub: Scrub, facts: Facts) -> Iterator[Finding | Targ
         try:
             body = parse(row.body)
             facts.event(body)
+            moments.event(body)
             yield from targets(body) if body.get("type") == COMMITTED else ()
         except IntegrityError as error:
             facts.lost()

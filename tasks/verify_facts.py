@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -30,8 +30,12 @@ ROWS_AT_ONCE = 10_000
 class Facts:
     """Counts what the log shows, event by event, in its order."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(
+        self, ledger: Ledger, tell: Callable[[int, Mapping[str, Any]], None] = lambda *_: None
+    ) -> None:
+        """``tell`` is given each line of a segment with the object version that it is about."""
         self.findings: list[Finding] = []
+        self._tell = tell
         self._ledger = ledger
         self._seen = array("I")  # facts about each object version so far, by its number in the ledger
         self._gaps_say_nothing = False
@@ -52,6 +56,8 @@ class Facts:
         numbered = [line for line in lines if line.get("v", 0) >= NUMBERED]
         try:
             ids = self._ids(target, numbered, rows)
+            for id, line in zip(ids, numbered, strict=True):
+                self._tell(id, line)
             self._count(
                 target.event.seq, [(id, line.get("n")) for id, line in zip(ids, numbered, strict=True)]
             )

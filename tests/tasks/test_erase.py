@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from fwd2bot_core.errors import BlockedByPolicy, UsageError
 from fwd2bot_core.retention.erasure import ItemState, State
 from infra.archive import tokens
+from infra.crashpoints import ERASE_STEPS
 from infra.erasure_tables import erasure_items, erasures
 from infra.lookup import locate
 from infra.retention_tables import object_facts
@@ -20,7 +21,7 @@ from tasks.erase import erase
 from tasks.states import take_state
 from tests.houses import night, tiny_jpeg
 from tests.tasks.disposals import World, make_world
-from tests.tasks.erasures import STEPS, approved, carried_out, crash_at, furnish, sound
+from tests.tasks.erasures import approved, carried_out, crash_at, furnish, sound
 from tests.tasks.steps import count, events, rows
 from tests.tasks.stormy import Crash
 
@@ -89,7 +90,7 @@ def test_each_photo_has_its_intent_outside_before_anything_goes(place: World) ->
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("step", ERASE_STEPS)
 def test_a_crash_at_any_step_is_finished_by_the_next_run(
     place: World, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
