@@ -6,6 +6,7 @@ Knows files and words. Knows nothing about how a case is run.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -36,12 +37,52 @@ class Record:
         return not self.problems
 
 
-class Evidence:
-    """``kills.json`` and ``kills.md`` in one folder."""
+COLUMNS: dict[str, Callable[[Record], object]] = {  # a heading that ends with : is of numbers
+    "case": lambda one: one.case,
+    "killed": lambda one: one.killed,
+    "exits": lambda one: " ".join(map(str, one.exits)),
+    "committed at death:": lambda one: one.committed_before,
+    "resumed:": lambda one: one.resumed_batches,
+    "orphans:": lambda one: one.orphans,
+    "unfinished files:": lambda one: one.temporary,
+    "seconds:": lambda one: f"{sum(one.seconds):.0f}",
+    "verdict": lambda one: "holds" if one.proven else "; ".join(one.problems).replace("|", "/"),
+}
 
-    def __init__(self, folder: Path, parameters: dict[str, Any], *, fresh: bool) -> None:
-        self._json, self._table = folder / "kills.json", folder / "kills.md"
-        self._parameters = parameters
+
+@dataclass(frozen=True)
+class Page:
+    """The words around a table."""
+
+    name: str  # of both files
+    title: str
+    how: str  # it was made, and what a line is
+    about: str  # what the parameters are of
+    checked: str
+    codes: str  # what the exit codes are of
+    columns: tuple[str, ...] = tuple(COLUMNS)
+
+
+KILLS = Page(
+    name="kills",
+    title="What a killed process leaves, and what the next night makes of it",
+    how="`python -m tests.prove.kills`; each line is a night of its own",
+    about="Night",
+    checked="Checked each time with sqlite3 and pyarrow alone: one summary row an object version and compressor; "
+    "each key in exactly one committed shard, where the ledger says; every shard that was committed at the "
+    "death has the same bytes, mtime and inode afterwards; the tokens are those of an undisturbed night; "
+    "manifest equals ledger; no run left running, no batch left planned; `fwd2bot verify` ends with 0.",
+    codes="Exit codes in order: the killed night (-9), the next night, `fwd2bot verify`. A killed worker's night "
+    "ends by itself.",
+)
+
+
+class Evidence:
+    """A page's two files in one folder."""
+
+    def __init__(self, folder: Path, parameters: dict[str, Any], *, fresh: bool, page: Page = KILLS) -> None:
+        self._json, self._table = folder / f"{page.name}.json", folder / f"{page.name}.md"
+        self._parameters, self._page = parameters, page
         self._records: dict[str, Record] = {}
         folder.mkdir(parents=True, exist_ok=True)
         if not fresh and self._json.exists():
@@ -72,37 +113,24 @@ class Evidence:
         records = list(self._records.values())
         proven = sum(one.proven for one in records)
         commits = ", ".join(sorted({one.commit for one in records}))
+        page = self._page
         lines = [
-            "# What a killed process leaves, and what the next night makes of it",
+            f"# {page.title}",
             "",
-            "Made by `python -m tests.prove.kills`; each line is a night of its own. "
-            f"{proven} of {len(records)} cases hold.",
+            f"Made by {page.how}. {proven} of {len(records)} cases hold.",
             "",
-            f"- Night: {', '.join(f'{key} {value}' for key, value in self._parameters.items())}",
+            f"- {page.about}: {', '.join(f'{key} {value}' for key, value in self._parameters.items())}",
             f"- Machine: {machine['processor']}, {machine['cores']} cores, Python {machine['python']}, "
             f"{machine['system']}; commit {commits}",
-            "- Checked each time with sqlite3 and pyarrow alone: one summary row an object version and compressor; "
-            "each key in exactly one committed shard, where the ledger says; every shard that was committed at the "
-            "death has the same bytes, mtime and inode afterwards; the tokens are those of an undisturbed night; "
-            "manifest equals ledger; no run left running, no batch left planned; `fwd2bot verify` ends with 0.",
-            "- Exit codes in order: the killed night (-9), the next night, `fwd2bot verify`. A killed worker's night "
-            "ends by itself.",
+            f"- {page.checked}",
+            f"- {page.codes}",
             "",
-            "| case | killed | exits | committed at death | resumed | orphans | unfinished files | seconds | verdict |",
-            "|---|---|---|--:|--:|--:|--:|--:|---|",
+            _row(name.removesuffix(":") for name in page.columns),
+            f"|{'|'.join('--:' if name.endswith(':') else '---' for name in page.columns)}|",
         ]
-        return "\n".join([*lines, *map(_line, records)]) + "\n"
+        rows = [_row(COLUMNS[name](one) for name in page.columns) for one in records]
+        return "\n".join([*lines, *rows]) + "\n"
 
 
-def _line(one: Record) -> str:
-    cells = [
-        one.case,
-        one.killed,
-        " ".join(map(str, one.exits)),
-        *("" if value is None else str(value) for value in (one.committed_before, one.resumed_batches)),
-        str(one.orphans),
-        str(one.temporary),
-        f"{sum(one.seconds):.0f}",
-        "holds" if one.proven else "; ".join(one.problems).replace("|", "/"),
-    ]
-    return "| " + " | ".join(cells) + " |"
+def _row(cells: Iterable[object]) -> str:
+    return f"| {' | '.join('' if value is None else str(value) for value in cells)} |"
