@@ -74,7 +74,11 @@ class Limits:
     hours: Annotated[float | None, Parameter(help="At work at most.", validator=Number(gt=0))] = None
     money: Annotated[float | None, Parameter(help="At most.", validator=Number(gt=0))] = None
     hour_price: Annotated[
-        float | None, Parameter(help="Of an hour at work, all workers together.", validator=Number(gt=0))
+        float | None,
+        Parameter(
+            help="Of an hour at work, all workers together [default: prices.gpu_hour times workers].",
+            validator=Number(gt=0),
+        ),
     ] = None
     window: Annotated[str | None, Parameter(help="Hours of the day, such as 22:00-06:00.")] = None
     zone: Annotated[str | None, Parameter(help="Their time zone [default: night.zone].")] = None
@@ -87,10 +91,16 @@ class Limits:
             max_bytes=_bytes(self.bytes),
             max_seconds=None if self.hours is None else 3600 * self.hours,
             max_money=self.money,
-            hour_price=self.hour_price,
+            hour_price=self.hour_price if self.money is None else self.hour_price or _of_workers(house),
             hours=self.window,
             zone=self.zone or house.settings.night.zone,
         )
+
+
+def _of_workers(house: Installation) -> float | None:
+    """What an hour of all workers costs by the settings; None where these name no price."""
+    price = house.settings.prices.gpu_hour
+    return None if price is None else float(price) * house.settings.execution.workers
 
 
 def _bytes(text: str | None) -> int | None:

@@ -15,6 +15,7 @@ from fwd2bot_core.compressor.fake import FakeCompressor
 from fwd2bot_core.errors import ExitCode
 from infra.installation import Installation
 from tasks.backfill_scope import Scope
+from tasks.backfills import read
 from tests.houses import COLLECTION, compressed_once, night
 from tests.tasks.backfill_steps import started, worked
 from tests.tasks.steps import use_compressor
@@ -150,6 +151,15 @@ def test_old_tokens_are_dropped_after_a_look(
     said = json.loads(drop("--yes", token, "--json"))
     assert (said["may_go"], said["dropped"], said["kept"]) == (4, True, {})
     assert "0 images" in drop()
+
+
+def test_money_is_counted_at_the_price_of_the_settings(
+    house: BuildHouse, photos: Photos, fwd2bot: Run
+) -> None:
+    photos(2)
+    installation = house(prices={"gpu_hour": 3}, execution={"executor": "inline", "workers": 2})
+    number = told(fwd2bot("start", "--money", "12", "--json"))["id"]
+    assert read(installation.ledger, number).budget.seconds == 2 * 3600
 
 
 def test_the_page_names_every_verb_and_no_other() -> None:
