@@ -241,7 +241,7 @@ def _write_claims(
     ]
     mine = object_facts.c.object_version_id == sa.bindparam("number")
     if again := [row for row in values if row["number"] in old]:
-        names = {name: sa.bindparam(name) for name in again[0] if name != "number"}
+        names: dict[str, Any] = {name: sa.bindparam(name) for name in again[0] if name != "number"}
         connection.execute(object_facts.update().where(mine).values(names), again)
     if new := [row for row in values if row["number"] not in old]:
         rows = [{"object_version_id": row.pop("number"), **row} for row in new]
