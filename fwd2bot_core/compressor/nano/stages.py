@@ -24,7 +24,7 @@ from fwd2bot_core.compressor.training.course import Course, Lesson
 
 SHARES = {9: 0.4, 4: 0.3, 2: 0.15, 1: 0.15}  # of the steps that each number of summary tokens gets
 LEAD = 400  # steps in which pass 1 is shown what pass 2 can read
-LATER_SHARES = {9: 0.35, 4: 0.5, 2: 0.05, 1: 0.1}  # of the last stage
+LATER_SHARES = {9: 0.6, 4: 0.2, 2: 0.05, 1: 0.15}  # of the last stage
 FACTS = {"kind": 12, "color": 8, "size": 2, "pose": 2, "state": 3, "digits": 30, "place": 9}
 UNSEEN = -1e9  # added to a score that must not count
 PER_CELL = design.GRID // trays.ROWS

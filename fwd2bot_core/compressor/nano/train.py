@@ -35,7 +35,7 @@ PICTURES = 20_000
 TOWER = Recipe("tower", steps=2400, minutes=60, rate=2e-3, batch=64, weight_decay=0.05)
 BASE = Recipe("base", steps=2400, minutes=120, rate=2e-3, batch=32)
 ADAPTERS = Recipe("adapters", steps=1500, minutes=120, rate=2e-3, batch=32, weight_decay=0.0)
-REFINING = Recipe("refining", steps=15_000, minutes=720, rate=2.5e-3, batch=64, weight_decay=0.0)
+REFINING = Recipe("refining", steps=3500, minutes=180, rate=1.5e-3, batch=32, weight_decay=0.0)
 STAGES = (
     (TOWER, stages.tower),
     (BASE, stages.base),

@@ -216,7 +216,7 @@ class Querying(Twin):
         seen = self.seen(pixels)
         later = seen.new_full((k, k), -torch.inf, dtype=torch.float32).triu(1)
         asked = self.queries[:k].expand(len(seen), -1, -1)
-        found: torch.Tensor = self.looks(asked, seen, tgt_mask=later)
+        found: torch.Tensor = self.looks(asked, seen, tgt_mask=later, tgt_is_causal=True)
         return found
 
 

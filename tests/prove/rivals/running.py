@@ -28,6 +28,7 @@ from fwd2bot_core.compressor.double_forward import script
 from fwd2bot_core.compressor.nano import data, design, train
 from fwd2bot_core.compressor.nano.faster import made_faster
 from fwd2bot_core.compressor.nano.lessons import Bench
+from fwd2bot_core.compressor.training import provenance
 from fwd2bot_core.compressor.training.course import Graphed
 from fwd2bot_core.compressor.training.loop import Progress, Recipe
 from fwd2bot_core.compressor.training.loop import run as learn_by
@@ -181,6 +182,7 @@ def _said(
         "run": asdict(run),
         "settings": asdict(place.settings),
         "machine": machine.describe(),
+        "accelerator": provenance.machine() if place.device != "cpu" else None,
         "threads": torch.get_num_threads(),
         "seconds": round(progress.seconds, 1),
         "learned": sum(p.numel() for p in method.learns().values()),
