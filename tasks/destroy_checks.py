@@ -108,11 +108,13 @@ def list_is_approved(state: str, needed: int, found: Sequence[Approval], authors
 
 
 def grace_is_over(until: datetime | None, now: datetime) -> None:
+    """The time in which anybody may take something off the list is known, and past."""
     if until is None or now < until:
         raise _stopped(f"the list's grace ends {until or 'at a time that is not known'}")
 
 
 def list_is_not_expired(expires_at: datetime, now: datetime) -> None:
+    """What people decided is not so old that they would decide otherwise today."""
     if now >= expires_at:
         raise _stopped(f"the list expired {expires_at}: make a new one")
 
