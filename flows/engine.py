@@ -144,7 +144,9 @@ def _deployments(settings: Settings, config: Path | None) -> list[Any]:
     from flows.prefect_night import night
     from flows.prefect_retention import retention
 
-    every = [(night, wanted.nightly(settings, name, config, "")) for name in settings.collections]
+    every: list[tuple[Any, dict[str, Any]]] = [
+        (night, wanted.nightly(settings, name, config, "")) for name in settings.collections
+    ]
     every += [
         (audit, wanted.daily_audit(settings, config, "")),
         (retention, wanted.daily_retention(settings, config, "")),

@@ -144,7 +144,8 @@ def _newest_event(connection: sa.Connection, size: int) -> datetime:
     """When it happened. Not when it was signed: whoever asks how long the log was silent sees events, and after a crash
     some wait to be signed."""
     mine = sa.select(audit_events.c.occurred_at).where(audit_events.c.seq == size - 1)
-    return connection.execute(mine).scalar_one()
+    happened: datetime = connection.execute(mine).scalar_one()
+    return happened
 
 
 def _checked(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -82,7 +82,7 @@ def fact_losses(scores: torch.Tensor, cells: torch.Tensor, place: torch.Tensor) 
     for column, name in enumerate(("color", "size", "pose", "state"), 1):
         wanted[name] = cells[..., column].where(kind >= 0, IGNORE)
     wanted["digits"] = cells[..., 1:4].where((kind == trays.CARD)[..., None], IGNORE)
-    parts["digits"] = parts["digits"].unflatten(-1, (3, 10))
+    parts["digits"] = parts["digits"].view(*kind.shape, 3, 10)
     return {name: _mean_loss(parts[name], labels) for name, labels in wanted.items()}
 
 
@@ -211,7 +211,7 @@ def _both_passes(
         return Lesson((k, lead > 0), tensors | {"lead": torch.tensor(lead)})
 
     def found(lesson: Lesson) -> Found:
-        k, leads = lesson.kind  # type: ignore[misc]
+        k, leads = cast(tuple[int, bool], lesson.kind)
         with half(device):
             with torch.no_grad():
                 visual = net.visual(lesson["pixels"])
@@ -277,7 +277,7 @@ def answer_losses(
     states = net.lvlm.hidden(stage, net.question(image, lesson["ids"]), **options)[:, -data.PACKED :]
     scores = net.lvlm.logits(states).float().flatten(0, 1)
     lost = F.cross_entropy(scores, labels.flatten(), ignore_index=IGNORE, reduction="none")
-    each = (lost.view_as(labels) * weights).unflatten(1, (len(data.ASKED), data.BLOCK)).sum(2)  # [B, 8]
+    each = (lost.view_as(labels) * weights).view(len(labels), len(data.ASKED), data.BLOCK).sum(2)  # [B, 8]
     trays_held = len(lesson["cells"])
     found = {"easy": each[trays_held:].sum()}
     for block, kinds in enumerate(data.ASKED):

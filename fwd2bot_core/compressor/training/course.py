@@ -78,7 +78,7 @@ class _Graph:
 
     def __init__(self, course: Course, lesson: Lesson) -> None:
         self._given = lesson.to(course.device)
-        others = torch.cuda.Stream()
+        others = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         others.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(others):
             for _ in range(WARM_UPS):
