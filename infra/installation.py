@@ -18,6 +18,7 @@ from infra.database import Ledger, open_ledger
 from infra.judging import Probing
 from infra.objects import ObjectStore, open_store
 from infra.settings import Settings
+from infra.sources.containers import open_originals
 from infra.worker import WorkerConfig
 
 
@@ -76,9 +77,12 @@ class Installation:
         return DecodeLimits(max_pixels=limits.max_pixels, max_bytes=limits.max_bytes)
 
     def originals(self, collection: str) -> ObjectStore:
-        """The store of one collection's photos."""
+        """The store of one collection's photos, its containers opened where the settings say so."""
         _, settings = self.settings.collection(collection)
-        return open_store(settings.originals, s3=settings.s3)
+        rules = settings.containers.rules()
+        if not rules:
+            return open_store(settings.originals, s3=settings.s3)
+        return open_originals(settings.originals, settings.s3, rules, self.archive)
 
     def worker_config(self, collection: str) -> WorkerConfig:
         """What a worker must know to compress batches of that collection."""
@@ -99,6 +103,7 @@ class Installation:
             codec=source.codec,
             probing=Probing(source.fidelity.sample, source.fidelity.probes),
             capture=source.capture.rules(),
+            containers=source.containers.rules(),
         )
 
 

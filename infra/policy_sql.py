@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from fwd2bot_core.retention import drawing
 from fwd2bot_core.retention.decide import destructible, labels_pass, literal_brackets, no_toy
 from fwd2bot_core.retention.decision import Condition
-from fwd2bot_core.retention.facts import Clock, Standing
+from fwd2bot_core.retention.facts import IN_CONTAINER, Clock, Standing
 from fwd2bot_core.retention.periods import latest_trigger, midnight
 from fwd2bot_core.retention.policy import Enforce, Pilot, Policy, Rule
 from infra.hold_reach import held_contents
@@ -178,7 +178,10 @@ class _Compiler:
         return {
             Condition.LABELS: self._among(passed),
             Condition.DEMONSTRATION: self._in(grown_up) | self._among(sample),
-            Condition.STORE: self._in([number for number, standing in known if destructible(standing)]),
+            Condition.STORE: sa.and_(
+                self._in([number for number, standing in known if destructible(standing)]),
+                ~object_versions.c.identity.contains(IN_CONTAINER, autoescape=True),
+            ),
         }
 
     def _of_the_policy(self) -> dict[Condition, Truth]:

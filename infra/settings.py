@@ -33,6 +33,7 @@ from fwd2bot_core.tokens.codec_name import CodecName
 from infra.audit_settings import AnchorSettings as AnchorSettings
 from infra.audit_settings import AuditSettings
 from infra.capture_settings import CaptureSettings
+from infra.discovery_settings import ContainerSettings, DiscoverySettings
 from infra.objects import S3Options
 from infra.prices import PriceSettings
 from infra.search_settings import SearchSettings
@@ -92,6 +93,8 @@ class CollectionSettings(Section):
     view: ViewSettings = Field(ViewSettings(), description="how its photos are looked at, where it differs")
     fidelity: FidelitySettings = Field(FidelitySettings(), description="how stored tokens are judged")
     capture: CaptureSettings = Field(CaptureSettings(), description="when its photos were taken")
+    containers: ContainerSettings = Field(ContainerSettings(), description="files of several photos")
+    discovery: DiscoverySettings = Field(DiscoverySettings(), description="how what is new is found")
     codec: CodecName = Field(
         "exact", description="how tokens are stored: exact, or rounded to int8, bits4, bits3 or bits2"
     )

@@ -46,6 +46,8 @@ from infra.judging import UNJUDGED, Probing, judged
 from infra.objects import ObjectStore, S3Options, open_store
 from infra.objects.named import create_named
 from infra.reading import Fetched, Source, fetch_all
+from infra.sources.containers import open_originals
+from infra.sources.index import FILES_ARE_PHOTOS, ContainerRules
 
 SWITCH_SECONDS = 0.0005
 
@@ -69,6 +71,7 @@ class WorkerConfig:
     codec: CodecName = "exact"
     device: Device = "cpu"
     capture: CaptureRules = UNDATED
+    containers: ContainerRules = FILES_ARE_PHOTOS
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,13 +126,13 @@ def _tools(config: WorkerConfig) -> _Tools:
     probes = config.probing.asked(
         compressor
     )  # a bad one costs nothing here, and a night if a batch meets it first
+    archive = open_store(config.archive, s3=config.archive_s3, create_root=True)
+    originals = open_originals(config.originals, config.originals_s3, config.containers, archive)
     gc.freeze()  # a model and its library are half a million objects; collections need not walk them
     return _Tools(
         compressor,
-        Source(
-            open_store(config.originals, s3=config.originals_s3), compressor, config.limits, config.capture
-        ),
-        open_store(config.archive, s3=config.archive_s3, create_root=True),
+        Source(originals, compressor, config.limits, config.capture),
+        archive,
         probes,
     )
 

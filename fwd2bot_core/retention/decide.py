@@ -183,8 +183,10 @@ def _demonstration(given: _Given) -> Iterator[Reason]:
 
 def _store(given: _Given) -> Iterator[Reason]:
     scheme = given.standing.originals.partition("://")[0]
-    required = "a store that destroys one version and says so"
-    yield Reason(Condition.STORE, f"{scheme}://", required, destructible(given.standing))
+    within = ", within a container with other photos" if given.photo.in_container else ""
+    required = "a file of its own in a store that destroys one version and says so"
+    ok = destructible(given.standing) and not given.photo.in_container
+    yield Reason(Condition.STORE, f"{scheme}://{within}", required, ok)
 
 
 def _effective(given: _Given) -> Iterator[Reason]:

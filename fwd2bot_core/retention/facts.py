@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+IN_CONTAINER = "!"  # in the identity of a photo that lies within a tar or zip file, or is a page of one
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
@@ -51,6 +53,11 @@ class ObjectFacts:
     def present(self) -> bool:
         """Whether the store may still hold it: a version that was overwritten is only there in a versioned store."""
         return not self.destroyed and (not self.superseded or self.identity.startswith("v:"))
+
+    @property
+    def in_container(self) -> bool:
+        """Whether it lies within a larger file, as its identity says; in doubt it does."""
+        return IN_CONTAINER in self.identity
 
     def date(self, trigger: str) -> datetime | None:
         """``captured``, ``first_seen`` or ``event:NAME``; None if it is not known."""

@@ -6,10 +6,10 @@ Knows the three schemes. Knows nothing of what each store does behind the protoc
 from __future__ import annotations
 
 from fwd2bot_core.errors import SettingsError
-from infra.objects.protocol import LegalHolds, ObjectInfo, ObjectStore, Versions
+from infra.objects.protocol import LegalHolds, ObjectInfo, ObjectStore, Spans, Versions
 from infra.objects.s3_options import S3Options
 
-__all__ = ["LegalHolds", "ObjectInfo", "ObjectStore", "S3Options", "Versions", "open_store"]
+__all__ = ["LegalHolds", "ObjectInfo", "ObjectStore", "S3Options", "Spans", "Versions", "open_store"]
 
 
 def open_store(uri: str, *, s3: S3Options | None = None, create_root: bool = False) -> ObjectStore:

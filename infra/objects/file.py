@@ -99,6 +99,17 @@ class FileStore:
                 raise self._changed(key)
         return data
 
+    def read_span(self, key: str, start: int, length: int, *, identity: str) -> bytes:
+        """As ``Spans``."""
+        with self._translated(key), self.open(key) as file:
+            if describe(key, os.fstat(file.fileno())).identity != identity:
+                raise self._changed(key)
+            file.seek(start)
+            data = file.read(length)
+            if describe(key, os.fstat(file.fileno())).identity != identity:
+                raise self._changed(key)
+        return data
+
     def open(self, key: str) -> BinaryIO:
         path = self._resolve(key)
         with self._translated(key):

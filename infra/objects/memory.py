@@ -93,6 +93,10 @@ class MemoryStore:
             return found.data
         raise self._gone_or_changed(key, identity)
 
+    def read_span(self, key: str, start: int, length: int, *, identity: str) -> bytes:
+        """As ``Spans``."""
+        return self.read(key, identity=identity)[start : start + length]
+
     def open(self, key: str) -> BinaryIO:
         return io.BytesIO(self._newest(key).data)
 

@@ -98,3 +98,12 @@ class Versions(Protocol):
     def versions_of(self, key: str) -> Sequence[ObjectInfo]:
         """Of exactly this key, in the store's order; empty if there are none."""
         ...
+
+
+@runtime_checkable
+class Spans(Protocol):
+    """A store that reads a part of exactly one object version."""
+
+    def read_span(self, key: str, start: int, length: int, *, identity: str) -> bytes:
+        """``length`` bytes (1 or more) from ``start``, fewer at the object's end. Raises as ``ObjectStore.read``."""
+        ...

@@ -45,6 +45,7 @@ from infra.objects.s3_options import S3Options
 
 _ATTEMPT = "fwd2bot-attempt"  # metadata that tells our own put, whose answer was lost, from another's
 _CHUNK = 1024 * 1024
+_FAST = {"IfMatch": "if_match", "VersionId": "version"}  # boto3's names of conditions as obstore's
 
 
 class S3Store:
@@ -78,11 +79,23 @@ class S3Store:
     def read(self, key: str, *, identity: str | None = None) -> bytes:
         condition = _condition(identity)
         refuse_unsafe(key)
-        names = {"IfMatch": "if_match", "VersionId": "version"}
         fast = self._clients.fetch(
-            self._prefix + key, {names[name]: value for name, value in condition.items()}
+            self._prefix + key, {_FAST[name]: value for name, value in condition.items()}
         )
         return fast if fast is not None else self._read(key, condition)
+
+    def read_span(self, key: str, start: int, length: int, *, identity: str) -> bytes:
+        """As ``Spans``."""
+        refuse_unsafe(key)
+        condition = _condition(identity)
+        fast = self._clients.fetch(
+            self._prefix + key,
+            {_FAST[name]: value for name, value in condition.items()},
+            (start, start + length),
+        )
+        if fast is not None:
+            return fast
+        return self._read(key, condition | {"Range": f"bytes={start}-{start + length - 1}"})
 
     def open(self, key: str) -> BinaryIO:
         """Every range is asked for on condition that the object is still the one that was opened."""

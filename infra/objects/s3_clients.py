@@ -41,8 +41,9 @@ class Clients:
         with self._lock, translated(self._uri):
             return self._files
 
-    def fetch(self, key: str, condition: dict[str, str]) -> bytes | None:
-        """The object's bytes by obstore, or None for any failure: boto3 then finds out what it was.
+    def fetch(self, key: str, condition: dict[str, str], span: tuple[int, int] | None = None) -> bytes | None:
+        """The object's bytes, or those from ``span``'s first to before its second, by obstore; None for any failure:
+        boto3 then finds out what it was.
 
         After three failures in a row that boto3 did not share (``shared_failure``) obstore is left alone: it
         may lack this network's proxy or certificates.
@@ -55,7 +56,8 @@ class Clients:
         try:
             with self._lock, translated(self._uri):
                 store = self._fast
-            data = bytes(obstore.get(store, key, options=condition).bytes())
+            options: dict[str, Any] = {**condition} if span is None else {**condition, "range": span}
+            data = bytes(obstore.get(store, key, options=options).bytes())
         except (ValueError, InvalidPathError):  # a key that obstore has no name for
             return None
         except (BaseError, OSError) as error:

@@ -91,7 +91,7 @@ photos = st.builds(
     id=st.just(0),
     collection=st.sampled_from(sorted(COLLECTIONS)),
     key=st.sampled_from(KEYS),
-    identity=st.sampled_from(["v:1", "V:1", "etag-1"]),
+    identity=st.sampled_from(["v:1", "V:1", "etag-1", "v:1!s512+9=9"]),
     first_seen_at=TIMES,
     superseded=st.booleans(),
     destroyed=st.sampled_from([False, False, True]),

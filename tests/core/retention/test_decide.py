@@ -66,6 +66,7 @@ def test_the_plain_photo_may_go() -> None:
         ({"key": "TRAY.JPG"}, {"covered", "dated", "period"}),
         ({"superseded": True, "identity": "e:1"}, {"present"}),
         ({"superseded": True}, set()),  # a versioned store keeps it
+        ({"identity": "v:1!s512+9=9"}, {"store"}),  # in a container with others
         ({"destroyed": True}, {"present"}),
         ({"captured_at": None}, {"dated", "period"}),
         ({"captured_at": datetime(1980, 1, 1, tzinfo=UTC)}, {"dated"}),  # a camera's unset clock
