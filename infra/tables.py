@@ -24,6 +24,7 @@ Knows nothing about queries; those stand beside the steps that need them.
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -58,6 +59,11 @@ class WorkState(StrEnum):
     CLAIMED = "claimed"
     COMPRESSED = "compressed"
     FAILED = "failed"
+
+
+def _only(condition: str) -> dict[str, Any]:
+    """An index over the few rows for which ``condition`` holds."""
+    return {f"{database}_where": sa.text(condition) for database in ("sqlite", "postgresql")}
 
 
 collections = sa.Table(
@@ -171,6 +177,7 @@ batches = sa.Table(
     *(sa.Column(f"{stage}_seconds", sa.Float) for stage in STAGES),
     sa.Index(None, "run_id", "state"),
     sa.Index(None, "collection_id", "compressor_id", "state"),
+    sa.Index("ix_batches_planned", "collection_id", **_only("state = 'planned'")),
 )
 
 work = sa.Table(
@@ -186,6 +193,7 @@ work = sa.Table(
     sa.Column("reason", sa.String(30)),  # of the last failure
     sa.Index(None, "batch_id", "state"),
     sa.Index(None, "compressor_id", "state"),
+    sa.Index("ix_work_failed", "compressor_id", "object_version_id", **_only("state = 'failed'")),
 )
 
 shards = sa.Table(
@@ -204,6 +212,7 @@ shards = sa.Table(
     sa.Column("codec", sa.String(60), nullable=False, server_default="exact"),
     sa.Column("committed_at", UtcDateTime, nullable=False),
     sa.Index(None, "collection_id", "compressor_id"),
+    sa.Index(None, "run_id"),
 )
 
 summaries = sa.Table(
@@ -304,6 +313,7 @@ audit_segments = sa.Table(
     sa.Column("bytes", sa.BigInteger, nullable=False),
     sa.Column("rows", sa.Integer, nullable=False),
     sa.Column("subroot", sa.String(64), nullable=False),
+    sa.Index(None, "path"),  # of each object that lies there, a sweep asks whether it is one of these
 )
 
 audit_values = sa.Table(
@@ -370,3 +380,8 @@ audit_states = sa.Table(
     sa.Column("root", sa.String(64), nullable=False),
     sa.Column("secret", sa.LargeBinary(32), nullable=False),  # of its object references; erasable
 )
+
+# Few rows among very many, which an index of their own finds; a database knows that it may use it only where the state
+# stands in the text of the statement.
+PLANNED = batches.c.state == sa.literal(BatchState.PLANNED.value, literal_execute=True)
+FAILED = work.c.state == sa.literal(WorkState.FAILED.value, literal_execute=True)

@@ -17,7 +17,7 @@ from fwd2bot_core.tokens import pooled
 from fwd2bot_core.tokens.codec import row_bytes
 from fwd2bot_core.tokens.codec_name import CodecName
 from infra.installation import Installation
-from infra.tables import BatchState, batches, collections, compressors, runs, shards
+from infra.tables import PLANNED, batches, collections, compressors, runs, shards
 from tasks.discover import Discovery, discover
 from tasks.plan import batch_size, due, failed, of_nights
 
@@ -194,7 +194,7 @@ def _left_behind(
         ).where(
             batches.c.collection_id == collection_id,
             batches.c.compressor_id == compressor_id,
-            batches.c.state == BatchState.PLANNED,
+            PLANNED,
             of_nights(),
         )
     ).one()

@@ -22,7 +22,7 @@ from infra.database import Ledger
 from infra.erasure_tables import erasure_items
 from infra.outage import once_back
 from infra.settings import Settings
-from infra.tables import BatchState, WorkState, batches, object_versions, runs, work
+from infra.tables import FAILED, PLANNED, BatchState, WorkState, batches, object_versions, runs, work
 from tasks.facts import unit_of
 from tasks.runs import Run, changing
 
@@ -84,7 +84,7 @@ def failed(collection_id: int, compressor_id: int) -> sa.Select[Any]:
             object_versions.c.superseded_at.is_(None),
             object_versions.c.destroyed_seq.is_(None),
             work.c.compressor_id == compressor_id,
-            work.c.state == WorkState.FAILED,
+            FAILED,
             ~being_erased(),
         )
     )
@@ -100,10 +100,11 @@ def write_plan(ledger: Ledger, run: Run, settings: Settings) -> Plan:
     resumed = _adopt(ledger, run)
     query = failed if run.kind == "retry" else due
     candidates = query(run.collection_id, run.compressor_id)
+    rows = candidates.subquery()
     with ledger.read() as connection:
-        count = connection.execute(sa.select(sa.func.count()).select_from(candidates.subquery())).scalar_one()
+        count, first = connection.execute(sa.select(sa.func.count(), sa.func.min(rows.c.id))).one()
     size = batch_size(count, settings)
-    last = 0
+    last = (first or 0) - 1  # the one walk over the whole collection: what lies before is done
     while count and (units := _next_units(ledger, run, candidates, last, size)):
         last = units[-1].object_version_id
         _claim(ledger, run, candidates, units)
@@ -162,18 +163,20 @@ def split(ledger: Ledger, run: Run, batch: Batch) -> list[Batch]:
 def _adopt(ledger: Ledger, run: Run) -> int:
     """Unfinished batches of dead nights become ours; those of another compressor are given back."""
     with changing(ledger, run) as connection:
-        unfinished = sa.and_(
-            batches.c.collection_id == run.collection_id, batches.c.state == BatchState.PLANNED, of_nights()
-        )
+        unfinished = sa.and_(batches.c.collection_id == run.collection_id, PLANNED, of_nights())
         stale = sa.select(batches.c.id).where(unfinished, batches.c.compressor_id != run.compressor_id)
-        connection.execute(work.delete().where(work.c.batch_id.in_(stale), work.c.state == WorkState.CLAIMED))
-        released = connection.execute(
-            batches.update()
-            .where(unfinished, batches.c.compressor_id != run.compressor_id)
-            .values(state=BatchState.RELEASED, finished_at=audit_log.now())
-        )
-        if released.rowcount:
-            gone = {"batches": released.rowcount}
+        left = connection.execute(stale).scalars().all()  # mostly none, which a database would not expect
+        for name in left:
+            connection.execute(
+                work.delete().where(work.c.batch_id == name, work.c.state == WorkState.CLAIMED)
+            )
+        if left:
+            connection.execute(
+                batches.update()
+                .where(unfinished, batches.c.compressor_id != run.compressor_id)
+                .values(state=BatchState.RELEASED, finished_at=audit_log.now())
+            )
+            gone = {"batches": len(left)}
             audit_log.append(
                 connection, run.event("plan.released", subject=gone, reason_code="compressor_changed")
             )

@@ -16,9 +16,9 @@ from fwd2bot_core.work import STAGES
 from infra.database import Ledger
 from infra.scores import Scores, scores, unjudged
 from infra.tables import (
+    FAILED,
     BatchState,
     RunState,
-    WorkState,
     batches,
     failures,
     object_versions,
@@ -248,6 +248,6 @@ def _open_failures(connection: sa.Connection, run_id: str) -> int:
                 object_versions.c.collection_id == runs.c.collection_id,
             ),
         )
-        .where(work.c.state == WorkState.FAILED, object_versions.c.superseded_at.is_(None))
+        .where(FAILED, object_versions.c.superseded_at.is_(None))
     )
     return int(connection.execute(query).scalar_one())

@@ -16,8 +16,8 @@ from infra import audit_log
 from infra.installation import Installation
 from infra.retention_tables import disposition_lists
 from infra.tables import (
+    FAILED,
     RunState,
-    WorkState,
     audit_anchors,
     audit_checkpoints,
     audit_head,
@@ -103,7 +103,7 @@ def _counts(connection: sa.Connection, found: dict[int, Health]) -> None:
     failed = (
         sa.select(object_versions.c.collection_id, sa.func.count(work.c.object_version_id.distinct()))
         .join(work, work.c.object_version_id == object_versions.c.id)
-        .where(work.c.state == WorkState.FAILED, object_versions.c.superseded_at.is_(None))
+        .where(FAILED, object_versions.c.superseded_at.is_(None))
     )
     open_lists = sa.select(disposition_lists.c.collection_id, sa.func.count()).where(
         disposition_lists.c.state == ListState.OPEN, disposition_lists.c.expires_at > audit_log.now()

@@ -96,8 +96,11 @@ def measure(url: str, batch: int, rounds: int) -> dict[str, Any]:
     calls = min(MOST_TRANSACTIONS, max(1, MOST_EVENTS // batch))
     insert = _plain_table(ledger).insert()
     ways: dict[str, tuple[Make, Write]] = {
-        "append": (_event, audit_log.append_all),
-        "plain": (lambda number: _row(number, _event(number)), lambda to, rows: to.execute(insert, rows)),
+        "append": (committed_batch, audit_log.append_all),
+        "plain": (
+            lambda number: _row(number, committed_batch(number)),
+            lambda to, rows: to.execute(insert, rows),
+        ),
     }
     taken: turns.Seconds = {name: [] for name in ways}
     for turn in range(rounds + 1):  # the first does not count
@@ -108,7 +111,7 @@ def measure(url: str, batch: int, rounds: int) -> dict[str, Any]:
     return {
         "database": ledger.engine.dialect.name,
         "batch": batch,
-        "bytes_an_event": len(_row(0, _event(0))["body"]),
+        "bytes_an_event": len(_row(0, committed_batch(0))["body"]),
         **{f"{name}_events_a_second": round(calls * batch / median(taken[name])) for name in ways},
         "ratio": turns.times_faster(taken, "append", "plain"),
         "seconds": {name: [round(value, 4) for value in taken[name]] for name in ways},
@@ -136,7 +139,7 @@ def _plain_table(ledger: Ledger) -> sa.Table:
     return table
 
 
-def _event(number: int) -> Event:
+def committed_batch(number: int) -> Event:
     """As a night writes most of them: a committed batch with its shard and segment."""
     digest = hashlib.sha256(str(number).encode()).hexdigest()
     stored = {"path": f"tokens/date=2026-11-23/{digest[:16]}.parquet", "sha256": digest, "rows": 1000}
