@@ -15,11 +15,8 @@ same code up to the first intent, and gives a token over what it showed. Knows t
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-import sqlalchemy as sa
-
-from fwd2bot_core.audit.events import Actor
 from fwd2bot_core.errors import BlockedByPolicy, Fwd2BotError, UsageError
 from fwd2bot_core.retention.disposition import ItemState
 from infra import audit_log
@@ -31,6 +28,7 @@ from tasks import destroy_checks as checks
 from tasks import destroy_ledger as ledger
 from tasks import destroy_store as stores
 from tasks.destroy_checks import GONE_UNANCHORED, Kept
+from tasks.destroy_ledger import End
 from tasks.destroy_order import (
     Item,
     Order,
@@ -65,6 +63,17 @@ class Outcome:
     done: bool = False  # the list has come to its end
 
 
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """What one run works with."""
+
+    house: Installation
+    order: Order
+    role: str
+    store: ObjectStore  # of the originals; one for the run, since to reach a store anew takes longer than a request
+    found: Outcome
+
+
 def execute(
     house: Installation,
     list_id: str,
@@ -86,17 +95,18 @@ def execute(
         found = Outcome(list_id, dry_run, token_of(connection, order, lines), lines)
     if problem is None and not dry_run:
         _require_token(token, found.token)
+    run = _Run(house, order, role, house.originals(order.collection), found)
     if not dry_run:
-        _settle(house, order, role, found)
+        _settle(run)
     if problem is not None:
         if not dry_run:
-            _take_back(house, order, role, problem)
+            _take_back(run, problem)
         raise problem
     by = stores.judge(house, order)
     if dry_run:
-        _show(house, order, by, found, progress)
+        _show(run, by, progress)
     else:
-        _carry_out(house, order, by, role, found, progress)
+        _carry_out(run, by, progress)
     return found
 
 
@@ -110,81 +120,74 @@ def _require_token(given: str | None, now: str) -> None:
         )
 
 
-def _show(house: Installation, order: Order, by: Judge, found: Outcome, progress: Progress) -> None:
+def _show(run: _Run, by: Judge, progress: Progress) -> None:
     """The dry run's look at every item that would go; writes nothing."""
-    with house.ledger.read() as connection:
-        going = {item.id: item for item in items(connection, order, _GOING)}
+    found = run.found
+    with run.house.ledger.read() as connection:
+        going = {item.id: item for item in items(connection, run.order, _GOING)}
     shown = {line.number: line for line in found.lines}
     wanted = [going[line.number] for line in found.lines if line.goes]
     for done, part in enumerate(parts(wanted, BATCH)):
-        looked = stores.look(house, order, by, part)
+        looked = stores.look(run.house, run.order, by, run.store, part)
         found.waiting |= looked.waiting
         for item in part:
             if (kept := looked.kept.get(item.id)) is not None:
                 shown[item.id] = line_of(item, kept)
             elif (said := looked.faithful.get(item.id)) is not None:
-                line = shown[item.id]
-                shown[item.id] = Line(
-                    line.number, line.key, line.bytes, line.state, True, fidelity=said["fidelity_millionths"]
-                )
+                shown[item.id] = replace(shown[item.id], fidelity=said["fidelity_millionths"])
         progress(min((done + 1) * BATCH, len(wanted)), len(wanted))
     found.lines = list(shown.values())
 
 
-def _carry_out(
-    house: Installation, order: Order, by: Judge, role: str, found: Outcome, progress: Progress
-) -> None:
-    with house.ledger.read() as connection:
-        open_ones = items(connection, order, _GOING)
+def _carry_out(run: _Run, by: Judge, progress: Progress) -> None:
+    with run.house.ledger.read() as connection:
+        open_ones = items(connection, run.order, _GOING)
     for done, part in enumerate(parts(open_ones, BATCH)):
-        _destroy(house, order, by, role, part, found)
+        _destroy(run, by, part)
         progress(min((done + 1) * BATCH, len(open_ones)), len(open_ones))
-    with house.ledger.write() as connection:
+    with run.house.ledger.write() as connection:
         audit_log.hold(connection)
-        found.done = ledger.end(connection, order, audit_log.actor(connection, role))
+        run.found.done = ledger.end(connection, run.order, audit_log.actor(connection, run.role))
     reach("destroy.ended")
 
 
-def _destroy(
-    house: Installation, order: Order, by: Judge, role: str, part: Sequence[Item], found: Outcome
-) -> None:
+def _destroy(run: _Run, by: Judge, part: Sequence[Item]) -> None:
     """The straight line, for one batch."""
-    looked = stores.look(house, order, by, part)
-    found.waiting |= looked.waiting
-    meant, last = _intend(house, order, role, part, looked, found)
+    looked = stores.look(run.house, run.order, by, run.store, part)
+    run.found.waiting |= looked.waiting
+    meant, last = _intend(run, part, looked)
     if last is None:
         return
     reach("destroy.intended")
-    signed = sign_checkpoint(house, reason="destruction", role=role)
+    signed = sign_checkpoint(run.house, reason="destruction", role=run.role)
     checks.log_is_anchored(signed.size, len(signed.anchored), last)
     reach("destroy.anchored")
-    store, ends = house.originals(order.collection), list[tuple[int, Answer, Whereabouts]]()
+    ends = list[tuple[int, Answer, Whereabouts]]()
     for item in meant:
         try:
-            answer = _delete(house, order, store, item)
+            answer = _delete(run, item)
         except Kept as kept:
-            _write_end(house, order, role, item.id, kept, found)
+            _write_end(run, item.id, kept)
             continue
         reach("destroy.deleted")
-        ends.append((item.id, answer, stores.whereabouts(store, item)))
-    _confirm(house, order, role, ends, found)
+        ends.append((item.id, answer, stores.whereabouts(run.store, item)))
+    _confirm(run, ends)
     reach("destroy.confirmed")
 
 
-def _intend(
-    house: Installation, order: Order, role: str, part: Sequence[Item], looked: Looked, found: Outcome
-) -> tuple[list[Item], int | None]:
+def _intend(run: _Run, part: Sequence[Item], looked: Looked) -> tuple[list[Item], int | None]:
     """Ask all guards again and write the intents, in one transaction: what may be deleted, and the last intent."""
-    with house.ledger.write() as connection:
+    order = run.order
+    with run.house.ledger.write() as connection:
         audit_log.hold(connection)
-        actor = audit_log.actor(connection, role)
+        actor = audit_log.actor(connection, run.role)
         now = items(connection, order, ItemState, [item.id for item in part], lock=True)
-        kept = verdicts(house, connection, order, now) | looked.kept
+        kept = verdicts(run.house, connection, order, now) | looked.kept
         meant = [item for item in now if item.id not in kept and item.id in looked.faithful]
-        check_list(house, connection, order, meant)
+        check_list(run.house, connection, order, meant)
         for item in now:
             if item.id in kept:
-                found.kept += ledger.leave(connection, order, actor, item, kept[item.id])
+                run.found.kept += ledger.leave(connection, order, actor, item, kept[item.id])
         new = [item for item in meant if item.state is not ItemState.INTENT]
         approved = sorted(one.ref for one in approvals_of(connection, order.list_id) if one.approved)
         said = {item.id: {**looked.faithful[item.id], "approvals": approved} for item in new}
@@ -193,90 +196,77 @@ def _intend(
     return meant, max((item.intent_seq for item in meant if item.intent_seq is not None), default=None)
 
 
-def _delete(house: Installation, order: Order, store: ObjectStore, item: Item) -> Answer:
+def _delete(run: _Run, item: Item) -> Answer:
     """Delete one version while nobody can place a hold or take its intent back. Raises ``Kept``.
 
     The only transaction that waits for a store: a hold is placed either before, and met here, or after, and sees that
     the version has gone.
     """
-    with house.ledger.write() as connection:
+    with run.house.ledger.write() as connection:
         audit_log.hold(connection)
-        now = items(connection, order, ItemState, [item.id], lock=True)[0]
+        now = items(connection, run.order, ItemState, [item.id], lock=True)[0]
         checks.intent_stands(now.state, now.intent_seq)
         checks.not_held(held_now(connection, [item.id]).get(item.id, []))
-        return stores.delete(store, item)
+        return stores.delete(run.store, item)
 
 
-def _confirm(
-    house: Installation,
-    order: Order,
-    role: str,
-    ends: Sequence[tuple[int, Answer, Whereabouts]],
-    found: Outcome,
-) -> None:
+def _confirm(run: _Run, ends: Sequence[tuple[int, Answer, Whereabouts]]) -> None:
     """Write down what became of items, by what the store says of where they are."""
-    with house.ledger.write() as connection:
+    if not ends:
+        return
+    with run.house.ledger.write() as connection:
         audit_log.hold(connection)
-        actor = audit_log.actor(connection, role)
+        actor, outside = audit_log.actor(connection, run.role), anchored(connection)
         numbers = [number for number, _, _ in ends]
-        now = {item.id: item for item in items(connection, order, OPEN, numbers, lock=True)}
+        now = {item.id: item for item in items(connection, run.order, OPEN, numbers, lock=True)}
+        gone = list[End]()
         for number, answer, where in ends:
-            if number in now:  # else another run was quicker
-                _confirm_one(connection, order, actor, now[number], answer, where, found)
+            if number not in now:
+                continue  # another run was quicker
+            item = now[number]
+            try:
+                checks.is_gone(where.gone, answer is Answer.FORBIDDEN)
+                checks.gone_by_our_hand(item.intent_seq is not None and item.intent_seq < outside)
+            except Kept as kept:
+                ledger.leave(connection, run.order, actor, item, kept)
+                run.found.unknown += kept.state is ItemState.UNKNOWN
+                run.found.kept += kept.state is not ItemState.UNKNOWN
+            else:
+                gone.append(End(item, str(answer), where.others))
+        ledger.confirm(connection, run.order, actor, gone)
+        run.found.destroyed += len(gone)
 
 
-def _confirm_one(
-    connection: sa.Connection,
-    order: Order,
-    actor: Actor,
-    item: Item,
-    answer: Answer,
-    where: Whereabouts,
-    found: Outcome,
-) -> None:
-    try:
-        checks.is_gone(where.gone, answer is Answer.FORBIDDEN)
-        checks.gone_by_our_hand(item.intent_seq is not None and anchored(connection, item.intent_seq))
-    except Kept as kept:
-        ledger.leave(connection, order, actor, item, kept)
-        found.unknown += kept.state is ItemState.UNKNOWN
-        found.kept += kept.state is not ItemState.UNKNOWN
-    else:
-        ledger.confirm(connection, order, actor, item, str(answer), where.others)
-        found.destroyed += 1
-
-
-def _write_end(house: Installation, order: Order, role: str, number: int, kept: Kept, found: Outcome) -> None:
-    with house.ledger.write() as connection:
+def _write_end(run: _Run, number: int, kept: Kept) -> None:
+    with run.house.ledger.write() as connection:
         audit_log.hold(connection)
-        actor = audit_log.actor(connection, role)
-        for item in items(connection, order, OPEN, [number], lock=True):
-            found.kept += ledger.leave(connection, order, actor, item, kept)
+        actor = audit_log.actor(connection, run.role)
+        for item in items(connection, run.order, OPEN, [number], lock=True):
+            run.found.kept += ledger.leave(connection, run.order, actor, item, kept)
     reach("destroy.withdrawn")
 
 
-def _settle(house: Installation, order: Order, role: str, found: Outcome) -> None:
+def _settle(run: _Run) -> None:
     """Ask the store what became of items that an earlier run left open. Deletes nothing."""
-    with house.ledger.read() as connection:
-        left = items(connection, order, [ItemState.INTENT, ItemState.UNKNOWN])
-    store = house.originals(order.collection)
-    asked = [(item, stores.whereabouts(store, item)) for item in left if item.reason != GONE_UNANCHORED]
-    gone = [(item.id, Answer.NOT_ASKED, where) for item, where in asked if where.gone is True]
+    with run.house.ledger.read() as connection:
+        left = items(connection, run.order, [ItemState.INTENT, ItemState.UNKNOWN])
+    asked = [(item, stores.whereabouts(run.store, item)) for item in left if item.reason != GONE_UNANCHORED]
     there = [item.id for item, where in asked if where.gone is False and item.state is ItemState.UNKNOWN]
-    _confirm(house, order, role, gone, found)
-    with house.ledger.write() as connection:
-        audit_log.hold(connection)
-        for item in items(connection, order, [ItemState.UNKNOWN], there, lock=True):
-            ledger.intend_again(connection, order, item)
+    _confirm(run, [(item.id, Answer.NOT_ASKED, where) for item, where in asked if where.gone is True])
+    if there:
+        with run.house.ledger.write() as connection:
+            audit_log.hold(connection)
+            for item in items(connection, run.order, [ItemState.UNKNOWN], there, lock=True):
+                ledger.intend_again(connection, run.order, item)
     reach("destroy.settled")
 
 
-def _take_back(house: Installation, order: Order, role: str, problem: Fwd2BotError) -> None:
+def _take_back(run: _Run, problem: Fwd2BotError) -> None:
     """The list must not be carried out any more: nor must the intents of an earlier run."""
     reason = "list" if isinstance(problem, BlockedByPolicy) else "integrity"
-    with house.ledger.write() as connection:
+    with run.house.ledger.write() as connection:
         audit_log.hold(connection)
-        actor = audit_log.actor(connection, role)
-        for item in items(connection, order, [ItemState.INTENT], lock=True):
-            ledger.leave(connection, order, actor, item, Kept(ItemState.BLOCKED, reason, str(problem)))
+        actor = audit_log.actor(connection, run.role)
+        for item in items(connection, run.order, [ItemState.INTENT], lock=True):
+            ledger.leave(connection, run.order, actor, item, Kept(ItemState.BLOCKED, reason, str(problem)))
     reach("destroy.withdrawn")

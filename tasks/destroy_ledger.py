@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
@@ -27,16 +29,24 @@ from tasks.destroy_order import Item, Order, items, list_row
 _EVENTS = {ItemState.MISSING: "destruction.missing", ItemState.UNKNOWN: "destruction.unknown"}
 
 
+@dataclass(frozen=True, slots=True)
+class End:
+    """An item that is gone."""
+
+    item: Item
+    answer: str  # of the store, when it was asked to delete it
+    others: Sequence[ObjectInfo]  # what it still holds under the key
+
+
 def leave(connection: sa.Connection, order: Order, actor: Actor, item: Item, kept: Kept) -> bool:
     """Write down why an item left the straight way; False, and nothing, where its state does not lead there."""
     if not may_follow(item.state, kept.state):
         return False
     back = item.state in (ItemState.INTENT, ItemState.UNKNOWN)
     type = _EVENTS.get(kept.state, "destruction.withdrawn" if back else "destruction.blocked")
-    after = {"state": str(kept.state)}
-    event = _event(connection, type, order, actor, item, after, reason_code=kept.reason)
-    audit_log.append(connection, event)
-    _set(connection, order, item, state=kept.state, reason=kept.reason, detail=kept.detail)
+    afters = [(item, {"state": str(kept.state)})]
+    _log(connection, type, order, actor, afters, reason_code=kept.reason)
+    _set(connection, order, [item], state=kept.state, reason=kept.reason, detail=kept.detail)
     return True
 
 
@@ -46,60 +56,62 @@ def intend(
     actor: Actor,
     meant: Mapping[int, Mapping[str, Any]],
     rows: Sequence[Item],
-) -> int | None:
-    """The intents of ``rows``, with what was found of each; the number of the last one."""
-    events = [
-        _event(connection, "destruction.intended", order, actor, item, {"state": "intent", **meant[item.id]})
-        for item in rows
-    ]
-    if not events:
-        return None
-    first = audit_log.append_all(connection, events)
-    for seq, item in enumerate(rows, first):
-        _set(connection, order, item, state=ItemState.INTENT, intent_seq=seq)
-    return first + len(rows) - 1
+) -> None:
+    """The intents of ``rows``, with what was found of each."""
+    if not rows:
+        return
+    afters = [(item, {"state": "intent", **meant[item.id]}) for item in rows]
+    first = _log(connection, "destruction.intended", order, actor, afters)
+    _set(connection, order, rows, state=ItemState.INTENT)
+    seqs = [{"of_version": item.id, "at_seq": seq} for seq, item in enumerate(rows, first)]
+    mine = _mine(order, disposition_items.c.object_version_id == sa.bindparam("of_version"))
+    connection.execute(disposition_items.update().where(mine).values(intent_seq=sa.bindparam("at_seq")), seqs)
 
 
 def intend_again(connection: sa.Connection, order: Order, item: Item) -> None:
     """What nobody knew of is still there: its intent stands."""
-    _set(connection, order, item, state=ItemState.INTENT, reason=None, detail=None)
+    _set(connection, order, [item], state=ItemState.INTENT, reason=None, detail=None)
 
 
-def confirm(
-    connection: sa.Connection,
-    order: Order,
-    actor: Actor,
-    item: Item,
-    answer: str,
-    others: Sequence[ObjectInfo],
-) -> None:
-    """The end: event, certificate and state. ``others``: what the store still holds under the key."""
+def confirm(connection: sa.Connection, order: Order, actor: Actor, ends: Sequence[End]) -> None:
+    """The end of each: event, certificate and state."""
+    if not ends:
+        return
     now = audit_log.now()
     purge = None if order.purge_days is None else now + timedelta(days=order.purge_days)
-    left = {"versions": sum(not o.marker for o in others), "markers": sum(o.marker for o in others)}
-    after: dict[str, Any] = {
-        "state": "destroyed",
-        "intent_seq": item.intent_seq,
-        "answer": answer,
-        "others": left,
-    }
-    if purge is not None:
-        after["purge_not_before"] = rfc3339(purge)
-    seq = audit_log.append(connection, _event(connection, "destruction.confirmed", order, actor, item, after))
+    afters = [(end.item, _told(end, purge)) for end in ends]
+    first = _log(connection, "destruction.confirmed", order, actor, afters)
+    rows = [_certificate(order, end, seq, now, purge) for seq, end in enumerate(ends, first)]
+    connection.execute(certificates.insert(), rows)
+    seqs = [{"of_version": row["object_version_id"], "at_seq": row["confirmed_seq"]} for row in rows]
+    mine = object_versions.c.id == sa.bindparam("of_version")
     connection.execute(
-        certificates.insert().values(
-            object_version_id=item.id,
-            list_id=order.list_id,
-            intent_seq=item.intent_seq,
-            confirmed_seq=seq,
-            deleted_at=now,
-            purge_not_before=purge,
-            others=json.dumps([{"version": o.version, "marker": o.marker} for o in others], sort_keys=True),
-        )
+        object_versions.update().where(mine).values(destroyed_seq=sa.bindparam("at_seq")), seqs
     )
-    mine = object_versions.c.id == item.id
-    connection.execute(object_versions.update().where(mine).values(destroyed_seq=seq))
-    _set(connection, order, item, state=ItemState.DESTROYED, reason=None, detail=None)
+    _set(connection, order, [end.item for end in ends], state=ItemState.DESTROYED, reason=None, detail=None)
+
+
+def _told(end: End, purge: datetime | None) -> dict[str, Any]:
+    """What the event says came after."""
+    left = {
+        "versions": sum(not other.marker for other in end.others),
+        "markers": sum(other.marker for other in end.others),
+    }
+    after = {"state": "destroyed", "intent_seq": end.item.intent_seq, "answer": end.answer, "others": left}
+    return after | ({} if purge is None else {"purge_not_before": rfc3339(purge)})
+
+
+def _certificate(order: Order, end: End, seq: int, now: datetime, purge: datetime | None) -> dict[str, Any]:
+    others = [{"version": other.version, "marker": other.marker} for other in end.others]
+    return {
+        "object_version_id": end.item.id,
+        "list_id": order.list_id,
+        "intent_seq": end.item.intent_seq,
+        "confirmed_seq": seq,
+        "deleted_at": now,
+        "purge_not_before": purge,
+        "others": json.dumps(others, sort_keys=True),
+    }
 
 
 def end(connection: sa.Connection, order: Order, actor: Actor) -> bool:
@@ -122,33 +134,45 @@ def end(connection: sa.Connection, order: Order, actor: Actor) -> bool:
     return True
 
 
-def _set(connection: sa.Connection, order: Order, item: Item, **values: Any) -> None:
-    mine = sa.and_(
-        disposition_items.c.list_id == order.list_id, disposition_items.c.object_version_id == item.id
-    )
+def _mine(order: Order, which: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
+    return sa.and_(disposition_items.c.list_id == order.list_id, which)
+
+
+def _set(connection: sa.Connection, order: Order, some: Sequence[Item], **values: Any) -> None:
+    mine = _mine(order, disposition_items.c.object_version_id.in_([item.id for item in some]))
     connection.execute(disposition_items.update().where(mine).values(changed_at=audit_log.now(), **values))
 
 
-def _event(
+def _log(
     connection: sa.Connection,
     type: str,
     order: Order,
     actor: Actor,
-    item: Item,
-    after: Mapping[str, Any],
+    afters: Sequence[tuple[Item, Mapping[str, Any]]],
     **fields: Any,
-) -> Event:
-    unit = item.unit
-    content = commitment(unit.salt, "sha256", unit.content_sha256 or "")
-    return Event(
+) -> int:
+    """One event for each item, with what came after; the number of the first one."""
+    subjects = facts.subjects(connection, [item.unit for item, _ in afters])
+    common = partial(
+        Event,
         type=type,
         occurred_at=audit_log.now(),
         actor=actor,
         collection=audit_log.reference(connection, "collection", order.collection),
-        subject=facts.subject(connection, unit),
-        before={"state": str(item.state), "content": content, "bytes": unit.size},
-        after={"list": order.list_id, **after},
         policy=order.policy(),
         compressor=order.document.policy.verification.compressor,
         **fields,
     )
+    return audit_log.append_all(
+        connection,
+        [
+            common(subject=subjects[item.id], before=_before(item), after={"list": order.list_id, **after})
+            for item, after in afters
+        ],
+    )
+
+
+def _before(item: Item) -> dict[str, Any]:
+    unit = item.unit
+    content = commitment(unit.salt, "sha256", unit.content_sha256 or "")
+    return {"state": str(item.state), "content": content, "bytes": unit.size}

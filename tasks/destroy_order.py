@@ -246,7 +246,7 @@ def elsewhere(connection: sa.Connection, order: Order, numbers: Sequence[int]) -
     return found
 
 
-def anchored(connection: sa.Connection, seq: int) -> bool:
-    """Whether a checkpoint that covers the event is known to be kept outside."""
-    covering = sa.select(audit_anchors.c.size).where(audit_anchors.c.size > seq).limit(1)
-    return connection.execute(covering).first() is not None
+def anchored(connection: sa.Connection) -> int:
+    """How many events the largest checkpoint covers that is known to be kept outside."""
+    largest = sa.select(sa.func.max(audit_anchors.c.size))
+    return int(connection.execute(largest).scalar_one() or 0)

@@ -87,9 +87,9 @@ def judge(house: Installation, order: Order) -> Judge:
     return Judge(compressor, probes)
 
 
-def look(house: Installation, order: Order, by: Judge, some: Sequence[Item]) -> Looked:
-    """Read each original and its tokens back, and measure the one against the other; writes nothing."""
-    found, store = Looked(), house.originals(order.collection)
+def look(house: Installation, order: Order, by: Judge, store: ObjectStore, some: Sequence[Item]) -> Looked:
+    """Read each original from ``store`` and its tokens back, and measure the one against the other; writes nothing."""
+    found = Looked()
     shards = dict[str, bytes]()
     ready = dict[int, tuple[Prepared, npt.NDArray[Any], ObjectInfo]]()
     for item in some:
