@@ -146,8 +146,7 @@ def _from_index(
             return frozenset()
         offered = index.candidates(query, asked, cells)
         places = [place for place in offered if place[0] in shards]
-        with house.ledger.read() as connection:
-            counted = counting_places(connection, places, filters)
+        counted = _counted(house, places, filters, 2 * wanted)
         if len(offered) == index.meta.images:  # there are no more
             break
         asked *= 12
@@ -157,6 +156,20 @@ def _from_index(
             if number not in without:
                 best.offer(score, (number, shard, row))
     return frozenset(shards)
+
+
+def _counted(
+    house: Installation, places: Sequence[tuple[int, int]], filters: Filters, enough: int
+) -> dict[tuple[int, int], list[int]]:
+    """The first ``enough`` places that count, the best first; the ledger is asked for few at a time, since it looks
+    through all rows of each one's shard."""
+    counted: dict[tuple[int, int], list[int]] = {}
+    with house.ledger.read() as connection:
+        for start in range(0, len(places), enough):
+            counted |= counting_places(connection, places[start : start + enough], filters)
+            if len(counted) >= enough:
+                break
+    return counted
 
 
 def exact_scores(
