@@ -30,7 +30,8 @@ from tests.prove.victims import looked_after
 from tests.servers.flaky import flaky
 
 NAME = "line"
-GROWTH = 1.25  # of the highest memory in the last third, over that in the first third after a warm-up
+GROWTH = 1.25  # of warm processes' memory in the second half, over that in the first
+ENOUGH = 20  # samples of a half
 SETTLING = 12  # commands that may be needed until nothing is left
 app = cyclopts.App(name="endurance", help=__doc__)
 
@@ -112,9 +113,10 @@ def _settings(plant: Plant, address: str, batch: int, bundle: str) -> Path:
 def _settle(drama: Play) -> None:
     """In peace: nights, retries and backfills until nothing is left to do."""
     for _ in range(SETTLING):
-        codes = [_once(drama, "backfill", "run"), _once(drama, "night", "--direct")]
-        codes.append(_once(drama, "retry", "--direct"))
-        if codes[1:] == [0, 0] and codes[0] in (0, 2):  # 2: no backfill is under way
+        if (oldest := drama.oldest("settling")) is not None:
+            _once(drama, "backfill", "run", oldest)
+        codes = [_once(drama, "night", "--direct"), _once(drama, "retry", "--direct")]
+        if codes == [0, 0] and drama.oldest("settling") is None:
             return
 
 
@@ -148,25 +150,33 @@ def _judge(drama: Play, plant: Plant) -> list[str]:
     abandoned = ledger.ask("SELECT count(*) FROM runs WHERE state = 'abandoned'")[0][0]
     if abandoned > killed + sum(entry.get("code", 0) < 0 for entry in drama.diary.entries):
         problems.append(f"{abandoned} runs are called abandoned, and {killed} drivers were killed")
-    return problems + _grown(drama.diary.memory)
+    return problems + _grown(drama.diary.warm)
 
 
 def _ledger(plant: Plant) -> PostgresDatabase:
     return PostgresDatabase(plant.database.server.url(NAME).replace("+psycopg", ""))
 
 
-def _grown(memory: list[dict[str, float]]) -> list[str]:
-    """Roles whose highest memory in the last third is well above that of the first, once both are known well."""
+def _grown(warm: dict[str, list[float]]) -> list[str]:
+    """Roles whose memory is well above what it was: that of processes that had loaded what they load."""
     problems = []
-    for role in sorted({name for sample in memory for name in sample} - {"at"}):
-        values = [sample[role] for sample in memory if role in sample]
-        third = len(values) // 3
-        if third < 20:
-            continue
-        first, last = np.percentile(values[:third], 95), np.percentile(values[-third:], 95)
-        if last > GROWTH * first:
-            problems.append(f"memory of {role} grew from {first:.0f} to {last:.0f} MB")
+    for role, values in sorted(warm.items()):
+        half = len(values) // 2
+        first, last = values[:half], values[half:]
+        if half >= ENOUGH and np.percentile(last, 95) > GROWTH * np.percentile(first, 95):
+            grown = f"{np.percentile(first, 95):.0f} to {np.percentile(last, 95):.0f}"
+            problems.append(f"memory of {role} grew from {grown} MB")
     return problems
+
+
+def _halves(warm: dict[str, list[float]]) -> dict[str, list[float]]:
+    """MB of each role, the 95th percentile: in the first half of its warm samples, in the second; how many."""
+    found = {}
+    for role, values in sorted(warm.items()):
+        if half := len(values) // 2:
+            ends = (float(np.percentile(part, 95)) for part in (values[:half], values[half:]))
+            found[role] = [*ends, len(values)]
+    return found
 
 
 def _said(
@@ -188,6 +198,7 @@ def _said(
         "restarts": dict(Counter(restarts)),
         "incidents": diary.entries,
         "memory": diary.memory,
+        "warm_mb": _halves(diary.warm),
         "problems": problems,
     }  # fmt: skip
 

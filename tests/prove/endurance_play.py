@@ -38,6 +38,7 @@ SKIES: list[tuple[str, dict[str, Any]]] = [
 ]
 WORST_SECONDS = 8.0  # that a disk stays full
 VICTIMS = ("worker", "worker", "night", "backfill", "scheduler", "store", "database")
+PART_WARM, DRIVER_WARM = 45.0, 15.0  # seconds after which a process has loaded what it loads
 PATIENCE = 900.0  # seconds for one command
 
 
@@ -48,6 +49,7 @@ class Diary:
     begun: float = field(default_factory=time.monotonic)
     entries: list[dict[str, Any]] = field(default_factory=list)
     memory: list[dict[str, float]] = field(default_factory=list)
+    warm: dict[str, list[float]] = field(default_factory=dict)  # in the order of time
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
@@ -138,11 +140,9 @@ class Play:
     def backfills(self) -> None:
         """A backfill of a wave of old photos, worked on until it is done; then another wave."""
         while not self.stop.is_set():
-            while not self.stop.is_set():
-                code, said, complaint = self.run("backfill", "backfill", "run")
+            while not self.stop.is_set() and (oldest := self.oldest("backfill")) is not None:
+                code, said, complaint = self.run("backfill", "backfill", "run", oldest)
                 self.diary.note("backfill", said["why"] if said else complaint, code=code)
-                if said is not None and said["state"] == "done":
-                    break
                 self.stop.wait(1)
             self.begin_wave()
 
@@ -155,14 +155,20 @@ class Play:
         while not self.stop.is_set():
             code, _, complaint = self.run("backfill", "backfill", "start", "--prefix", f"{folder}/")
             self.diary.note("backfill", f"begun for {folder}" if code == 0 else complaint, code=code)
-            open_ones = self._open()
-            if code == 0 or open_ones:  # killed while it was planned: running it goes on with that
+            if code == 0 or self.oldest(
+                "status"
+            ):  # killed while it was planned: running it goes on with that
                 return
             self.stop.wait(1)
 
-    def _open(self) -> bool:
-        code, said, _ = self.run("status", "backfill", "status")
-        return code == 0 and any(one["state"] in ("active", "working") for one in said)
+    def oldest(self, role: str) -> str | None:
+        """The backfill that was begun first of those that are not over; asked until somebody answers."""
+        while True:
+            code, said, _ = self.run(role, "backfill", "status")
+            if code == 0:
+                waiting = [one["id"] for one in said if one["state"] in ("active", "working")]
+                return waiting[-1] if waiting else None
+            time.sleep(1)
 
     def kills(self, caretaker: Caretaker) -> None:
         """Somebody dies by SIGKILL, about once a pause."""
@@ -192,16 +198,27 @@ class Play:
         weather.change()
 
     def watch(self) -> None:
-        """Memory of each role, every two seconds."""
+        """Memory of each role, every two seconds; ``warm`` of processes that have been there for a while."""
         while not self.stop.wait(2):
             found = {"at": self.diary.now}
             for role in ("night", "backfill"):
                 if (process := self.running.get(role)) is not None:
-                    found[role] = _megabytes(process.pid)
+                    self._sample(role, process.pid, found, DRIVER_WARM)
             for part in (self.plant.scheduler, *self.plant.dask_workers):
                 if (process := part.process.found()) is not None:
-                    found[part.process.name] = _megabytes(process.pid, children=True)
-            self.diary.memory.append({name: value for name, value in found.items() if value or name == "at"})
+                    self._sample(part.process.name, process.pid, found, PART_WARM)
+            self.diary.memory.append(found)
+
+    def _sample(self, role: str, pid: int, found: dict[str, float], warm: float) -> None:
+        """Of the largest of a family, which is the one that computes."""
+        with contextlib.suppress(psutil.Error, ValueError):
+            process = psutil.Process(pid)
+            family = [process, *process.children(recursive=True)]
+            sizes = {one: one.memory_info().rss for one in family}
+            largest = max(sizes, key=lambda one: sizes[one])
+            found[role] = round(sizes[largest] / 1e6, 1)
+            if time.time() - largest.create_time() > warm:
+                self.diary.warm.setdefault(role, []).append(found[role])
 
     def _whole(self, act: Callable[[], None]) -> Callable[[], None]:
         """An actor who cannot go on says so."""
@@ -224,12 +241,3 @@ class Play:
             self.watch,
         ]
         return [self._whole(act) for act in acts]
-
-
-def _megabytes(pid: int, *, children: bool = False) -> float:
-    try:
-        process = psutil.Process(pid)
-        family = [process, *(process.children(recursive=True) if children else [])]
-        return round(max(one.memory_info().rss for one in family) / 1e6, 1)
-    except psutil.Error:
-        return 0.0

@@ -41,6 +41,13 @@ def markdown(said: dict[str, Any]) -> str:
         ("rejects on the way, all compressed in the end", "rejects_on_the_way"),
     ):
         lines += [f"| {title}: {what} | {number:,} |" for what, number in sorted(said[name].items())]
+    lines += [
+        "",
+        "| memory of warm processes, MB (95 %) | first half | second half | samples |",
+        "|---|---|---|---|",
+    ]
+    for role, (first, last, samples) in said["warm_mb"].items():
+        lines.append(f"| {role} | {first:.0f} | {last:.0f} | {samples} |")
     lines += ["", "## Incidents", "", "| second | who | what | exit code |", "|---|---|---|---|"]
     for entry in said["incidents"]:
         what = str(entry["what"]).replace("|", "\\|")[:160]

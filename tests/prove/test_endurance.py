@@ -38,14 +38,14 @@ def plant() -> Iterator[Plant]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_nights_and_backfills_while_everything_fails(plant: Plant, tmp_path: Path) -> None:
-    said = play(plant, 0.3, wave=80, arrivals=10, pause=6, batch=20, bundle="fake", seed=3)
+    said = play(plant, 0.25, wave=60, arrivals=10, pause=6, batch=20, bundle="fake", seed=3)
     assert said["problems"] == []
     assert said["photos"] == sum(said["compressed_by"].values())
-    assert said["compressed_by"]["backfill"] >= 80 - 10  # a night may have been quicker with some
+    assert said["compressed_by"]["backfill"] >= 60 - 10  # a night may have been quicker with some
     assert any(entry["who"] == "killer" for entry in said["incidents"])
-    said = {"machine": {}, "asked": {"minutes": 0.3, "bundle": "fake", "seed": 3}, **said}
+    said = {"machine": {}, "asked": {"minutes": 0.25, "bundle": "fake", "seed": 3}, **said}
     assert "Everything holds." in markdown(said)
     draw(said, tmp_path / "memory.svg")
     assert (tmp_path / "memory.svg").stat().st_size > 1000
