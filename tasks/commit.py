@@ -21,6 +21,7 @@ from infra import audit_log, leases
 from infra.crashpoints import reach
 from infra.database import Ledger
 from infra.objects import ObjectStore
+from infra.table_types import among
 from infra.tables import (
     BatchState,
     WorkState,
@@ -50,8 +51,7 @@ def commit(ledger: Ledger, archive: ObjectStore, run: Run, batch: Batch, receipt
     with changing(ledger, run) as connection:
         if not _close_batch(connection, run, receipt):
             return  # committed already: this is the second receipt of a batch that ran twice
-        facts.count(connection, batch)
-        contents.write(connection, receipt)
+        facts.count(connection, batch, contents.write(connection, receipt))
         moments.write(connection, receipt)
         if receipt.shard is not None:
             _write_shard(connection, run, batch, receipt, _probe_set(connection, receipt.probes))
@@ -185,13 +185,13 @@ def _write_shard(
     ids = [image.object_version_id for image in compressed]
     connection.execute(
         work.update()
-        .where(work.c.compressor_id == run.compressor_id, work.c.object_version_id.in_(ids))
+        .where(work.c.compressor_id == run.compressor_id, among(connection, work.c.object_version_id, ids))
         .values(state=WorkState.COMPRESSED)
     )
     connection.execute(
         failures.update()
         .where(
-            failures.c.object_version_id.in_(ids),
+            among(connection, failures.c.object_version_id, ids),
             failures.c.compressor_id == run.compressor_id,
             failures.c.resolved_at.is_(None),
         )

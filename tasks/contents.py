@@ -1,6 +1,6 @@
-"""What was read: contents by their hash, and which object version was found to hold which.
+"""What was read: contents by their hash.
 
-Knows the two tables, within the transaction of a commit. Knows nothing about summary tokens or the audit trail.
+Knows their table, within the transaction of a commit. Knows nothing about summary tokens or the audit trail.
 """
 
 from __future__ import annotations
@@ -8,15 +8,16 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from fwd2bot_core.work import Receipt
-from infra.tables import contents, object_versions
+from infra.table_types import among
+from infra.tables import contents
 
 
-def write(connection: sa.Connection, receipt: Receipt) -> None:
-    """What was read, by its hash. Only gaps are filled: a rejected photo's size in pixels may be learnt by a later
-    try, but what a version was found to hold stays what it was found to hold."""
+def write(connection: sa.Connection, receipt: Receipt) -> dict[int, str]:
+    """What was read, by its hash; returns by object version which of them it was found to hold. Only gaps are filled: a
+    rejected photo's size in pixels may be learnt by a later try."""
     read = {image.sha256: image for image in receipt.images if image.sha256 is not None}
     if not read:
-        return
+        return {}
     facts = {
         sha256: {"width": image.width, "height": image.height, "format": image.format}
         for sha256, image in read.items()
@@ -24,7 +25,7 @@ def write(connection: sa.Connection, receipt: Receipt) -> None:
     known = {
         row.sha256: row.width
         for row in connection.execute(
-            sa.select(contents.c.sha256, contents.c.width).where(contents.c.sha256.in_(read))
+            sa.select(contents.c.sha256, contents.c.width).where(among(connection, contents.c.sha256, read))
         )
     }
     if rows := [
@@ -36,9 +37,4 @@ def write(connection: sa.Connection, receipt: Receipt) -> None:
     for sha256, width in known.items():
         if width is None and facts[sha256]["width"] is not None:
             connection.execute(contents.update().where(contents.c.sha256 == sha256).values(facts[sha256]))
-    connection.execute(
-        object_versions.update()
-        .where(object_versions.c.id == sa.bindparam("unit"), object_versions.c.content_sha256.is_(None))
-        .values(content_sha256=sa.bindparam("content")),
-        [{"unit": i.object_version_id, "content": i.sha256} for i in receipt.images if i.sha256 is not None],
-    )
+    return {i.object_version_id: i.sha256 for i in receipt.images if i.sha256 is not None}

@@ -6,7 +6,7 @@ the transaction that makes them part of the trail. Knows nothing about what the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -15,6 +15,7 @@ from fwd2bot_core.audit.canonical import commitment
 from fwd2bot_core.errors import IntegrityError
 from fwd2bot_core.work import Batch, Unit
 from infra import audit_log
+from infra.table_types import among
 from infra.tables import collections, object_versions
 
 EVENTS = (  # types of events that are a fact about one object version: a timeline looks for these
@@ -37,14 +38,16 @@ EVENTS = (  # types of events that are a fact about one object version: a timeli
 ROWS_AT_ONCE = 5_000
 
 
-def count(connection: sa.Connection, batch: Batch) -> None:
+def count(connection: sa.Connection, batch: Batch, contents: Mapping[int, str]) -> None:
     """Count the lines of a batch's segment, one a unit, in the transaction that commits it; it holds the log's head.
+    Also writes down what a version was found to hold (``contents``: sha256 by number) where that was not known: once it
+    was found it stays, and a row that is changed once is written once.
 
     Raises ``IntegrityError`` when a line's number is not the next one of its object version: something else was
     logged about the image since the batch was read from the ledger. The next try numbers the batch afresh.
     """
     ids = [unit.object_version_id for unit in batch.units]
-    mine = object_versions.c.id.in_(ids)
+    mine = among(connection, object_versions.c.id, ids)
     rows = connection.execute(sa.select(object_versions.c.id, object_versions.c.facts).where(mine))
     held = {row.id: row.facts for row in rows}
     for unit in batch.units:
@@ -54,7 +57,16 @@ def count(connection: sa.Connection, batch: Batch) -> None:
                 f"fact {unit.facts} about it, and the ledger counts {now} by now: something else was logged about it "
                 "meanwhile. The batch is not committed; the next try numbers it afresh."
             )
-    connection.execute(object_versions.update().where(mine).values(facts=object_versions.c.facts + 1))
+    found = sa.bindparam("content", type_=object_versions.c.content_sha256.type)
+    connection.execute(
+        object_versions.update()
+        .where(object_versions.c.id == sa.bindparam("unit"))
+        .values(
+            facts=object_versions.c.facts + 1,
+            content_sha256=sa.func.coalesce(object_versions.c.content_sha256, found),
+        ),
+        [{"unit": number, "content": contents.get(number)} for number in ids],
+    )
 
 
 def unit_of(row: sa.Row[Any], collection: str) -> Unit:

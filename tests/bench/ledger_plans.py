@@ -177,7 +177,8 @@ def measure(folder: Path, url: str, images: int) -> dict[str, Any]:
     with listening() as heard:
         night(house)
     seconds = time.perf_counter() - begun
-    scanning = scans(house.ledger, heard)
+    found = scans(house.ledger, heard)
+    scanning = {text: lines for text, lines in found.items() if not walks(text)}
     house.ledger.close()
     slow = heard.seconds.most_common(5)
     return {
@@ -186,6 +187,7 @@ def measure(folder: Path, url: str, images: int) -> dict[str, Any]:
         "statements": len(heard.statements),
         "scans": len(scanning),
         "scanning": scanning,
+        "walks": [" ".join(text.split())[:200] for text in found if walks(text)],
         "bytes_an_image": round(grown / images, 1),
         "fill_seconds": round(took, 1),
         "night_seconds": round(seconds, 2),

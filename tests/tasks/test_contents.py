@@ -9,7 +9,9 @@ from pathlib import Path
 from infra.installation import Installation
 from infra.tables import contents, object_versions, summaries
 from tasks import contents as step
+from tasks import facts
 from tasks.commit import commit
+from tasks.plan import read_again
 from tests.tasks.steps import compressed, count, planned, rows
 
 
@@ -31,7 +33,7 @@ def test_gaps_are_filled_and_what_was_found_stays(
     """A first try could not decode the photo; a later one can, and a third says otherwise."""
     photos(1)
     installation = house()
-    _, _, (batch,) = planned(installation)
+    run, _, (batch,) = planned(installation)
     receipt = compressed(installation, batch)
     (image,) = receipt.images
     tries = (
@@ -42,7 +44,8 @@ def test_gaps_are_filled_and_what_was_found_stays(
     )
     for known in tries:
         with installation.ledger.write() as connection:
-            step.write(connection, replace(receipt, images=(known,)))
+            held = step.write(connection, replace(receipt, images=(known,)))
+            facts.count(connection, read_again(installation.ledger, run, batch), held)
     found = {row.sha256: (row.width, row.height, row.format) for row in rows(installation, contents)}
     assert found[image.sha256 or ""] == (image.width, image.height, image.format)
     assert [row.content_sha256 for row in rows(installation, object_versions)] == [image.sha256]
