@@ -20,7 +20,7 @@ from fwd2bot_core.errors import ExitCode, LeaseHeld, UsageError
 
 if TYPE_CHECKING:
     from infra.installation import Installation
-    from tasks.backfill_scope import Scope
+    from tasks.backfill_scope import Kind, Scope
     from tasks.backfills import Backfill, Budget
 
 backfill_app = App(name="backfill", help="Compress old archives beside the nights, and below them.")
@@ -38,21 +38,31 @@ class Which:
     until: Annotated[date | None, Parameter("--to", help="Last day.")] = None
     prefix: Annotated[str, Parameter(help="Only keys that start so.")] = ""
     list: Annotated[Path | None, Parameter(help="A file with a key in each line.")] = None
+    manifest: Annotated[
+        Path | None, Parameter(help="A table of keys with size, etag and date (CSV, JSON lines, Parquet).")
+    ] = None
+    inventory: Annotated[
+        str | None, Parameter(help="An S3 Inventory: its manifest.json, or the folder of a configuration.")
+    ] = None
     recompress: Annotated[
         bool, Parameter(help="What is known, by the compressor in use now.", negative="")
     ] = False
 
     def scope(self, house: Installation, collection: str) -> Scope:
         from tasks.backfill_plan import check_scope
-        from tasks.backfill_scope import Scope, of_file
+        from tasks.backfill_scope import Scope
 
-        if self.list is not None and self.recompress:
-            raise UsageError("--list names keys, --recompress takes all that are known: give one of both")
+        sources = (self.list, self.manifest, self.inventory, self.recompress or None)
+        if sum(each is not None for each in sources) > 1:
+            raise UsageError(
+                "--list names keys, --manifest and --inventory what there is, --recompress all that is known: give "
+                "one of these"
+            )
         check_scope(house, collection, self.prefix)
         capture = house.settings.collection(collection)[1].capture
-        file, sha256 = of_file(self.list) if self.list is not None else (None, None)
+        kind, file, sha256 = self._named(house, collection)
         return Scope(
-            kind="ledger" if self.recompress else "list" if file else "listing",
+            kind=kind,
             prefix=self.prefix,
             since=self.since,
             until=self.until,
@@ -62,6 +72,19 @@ class Which:
             key_pattern=capture.name,
             key_zone=capture.zone,
         )
+
+    def _named(self, house: Installation, collection: str) -> tuple[Kind, str | None, str | None]:
+        """What kind of thing lists them, where that lies, and its sha256."""
+        from tasks.backfill_reports import of_report
+        from tasks.backfill_scope import of_file
+
+        if self.list is not None:
+            return "list", *of_file(self.list)
+        if self.manifest is not None:
+            return "manifest", *of_file(self.manifest)
+        if self.inventory is not None:
+            return "inventory", *of_report(house, collection, self.inventory)
+        return ("ledger" if self.recompress else "listing"), None, None
 
 
 @Parameter(name="*")

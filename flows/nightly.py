@@ -22,7 +22,8 @@ from infra.settings import Settings
 from tasks import runs
 from tasks.checkpoint import sign
 from tasks.compress import compress
-from tasks.discover import Discovery, discover
+from tasks.discover import Discovery
+from tasks.find_new import find_new
 from tasks.plan import Plan, write_plan
 from tasks.publish import publish
 from tasks.runs import Run
@@ -71,7 +72,7 @@ def run_night(
 
     Raises ``LeaseHeld`` when another run works on it. What was committed before an error stays committed.
     """
-    name, source = settings.collection(collection)
+    name, _ = settings.collection(collection)
     begun = time.monotonic()
     with opened(settings) as house:
         run = runs.begin(house, name, kind, role=role)
@@ -80,11 +81,10 @@ def run_night(
                 found = Discovery()
                 if kind == "night":
                     found = step(
-                        discover,
-                        house.ledger,
-                        house.originals(name),
+                        find_new,
+                        house,
+                        name,
                         run.collection_id,
-                        source.prefix,
                         run=run,
                         progress=screen.discovered,
                     )

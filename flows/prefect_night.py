@@ -23,7 +23,7 @@ from flows.nightly import Kind, Screen, compress_plan, run_night
 from flows.screens import LogScreen
 from fwd2bot_core.errors import ClusterError, Fwd2BotError, LedgerLocked, StoreError
 from infra.settings import load_settings
-from tasks.discover import discover
+from tasks.find_new import find_new
 from tasks.plan import write_plan
 from tasks.publish import publish
 from tasks.report import markdown
@@ -36,7 +36,7 @@ T = TypeVar("T")
 
 # Each step may run twice. Worth another try: a store or database that stumbled, a cluster that died.
 _TRANSIENT = (StoreError, LedgerLocked, ClusterError)
-_RETRIES = {discover: 3, write_plan: 2, compress_plan: 1, publish: 3, sweep: 1}
+_RETRIES = {find_new: 3, write_plan: 2, compress_plan: 1, publish: 3, sweep: 1}
 
 watching: ContextVar[Screen | None] = ContextVar(
     "the screen of a night started from a terminal", default=None

@@ -28,6 +28,7 @@ from pydantic_settings.exceptions import SettingsError as UnreadableVariable
 from fwd2bot_core.compressor.loading import Device
 from fwd2bot_core.compressor.view import View
 from fwd2bot_core.compressor.view_settings import ViewSettings
+from fwd2bot_core.day_keys import check_day_first
 from fwd2bot_core.errors import SettingsError, UsageError
 from fwd2bot_core.tokens.codec_name import CodecName
 from infra.audit_settings import AnchorSettings as AnchorSettings
@@ -104,6 +105,23 @@ class CollectionSettings(Section):
         le=3650,
         description="days for which its provider keeps what was deleted; stands on certificates",
     )
+
+    @model_validator(mode="after")
+    def _days_can_be_listed(self) -> Self:
+        """What is looked at between sweeps must be something; and by days only where keys begin with one."""
+        found = self.discovery
+        if found.ordered:
+            if self.capture.name is None:
+                raise ValueError("discovery.ordered needs capture.name, a pattern that begins with the day")
+            try:
+                check_day_first(self.capture.name)
+            except UsageError as error:
+                raise ValueError(str(error)) from None
+        if found.inventory is not None and not (found.ordered or found.events):
+            raise ValueError(
+                "discovery.inventory is for sweeps: name what nights look at between them, ordered or events"
+            )
+        return self
 
 
 class CompressorSettings(Section):

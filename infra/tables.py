@@ -13,6 +13,7 @@
     audit_states                                             nightly lists of every object version and its facts
     installation                                             which archive belongs to this ledger
     backfill_tables                                          backfills, their slices, who worked on them
+    discovery_tables                                         how far each look for new photos came
     erasure_tables                                           what is erased from everywhere, and shards written again
     retention_tables                                         policies, holds, people, disposition lists, certificates
     service_tables                                           tokens that people sign in with, sessions, alerts
@@ -29,6 +30,7 @@ from typing import Any
 import sqlalchemy as sa
 
 import infra.backfill_tables
+import infra.discovery_tables
 import infra.erasure_tables
 import infra.retention_tables
 import infra.service_tables  # noqa: F401

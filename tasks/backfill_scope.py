@@ -1,4 +1,4 @@
-"""Which photos a backfill is about: a part of the store's listing, keys in a file, or what the ledger knows already.
+"""Which photos a backfill is about: a part of a listing or report, keys in a file, or what the ledger knows already.
 
 Gives one answer to "what is there": entries as a listing shows them, streamed, names and dates and sizes only. Knows
 nothing about what has become of them.
@@ -24,8 +24,9 @@ from fwd2bot_core.errors import ObjectMissing, UsageError
 from infra.installation import Installation
 from infra.objects import ObjectInfo, ObjectStore
 from infra.tables import collections, object_versions
+from tasks.backfill_reports import reported
 
-Kind = Literal["listing", "list", "ledger"]
+Kind = Literal["listing", "list", "ledger", "manifest", "inventory"]
 ASKING = 16  # keys of a file that the store is asked about at once
 PAGE = 5_000
 
@@ -42,7 +43,7 @@ class Scope:
     since: date | None = None
     until: date | None = None  # its last day
     zone: str = "UTC"
-    file: str | None = None  # one key a line
+    file: str | None = None  # one key a line; a manifest; where the manifest of an inventory lies
     file_sha256: str | None = None
     key_pattern: str | None = None
     key_zone: str | None = None
@@ -77,11 +78,17 @@ class Scope:
         return entry.modified.astimezone(ZoneInfo(self.zone)).date()
 
     def __str__(self) -> str:
-        parts = [f"keys of {self.file}" if self.file else "", f"below {self.prefix!r}" if self.prefix else ""]
+        parts = [
+            f"{_CALLED[self.kind]} {self.file}" if self.file else "",
+            f"below {self.prefix!r}" if self.prefix else "",
+        ]
         parts += [f"since {self.since}" if self.since else "", f"until {self.until}" if self.until else ""]
         if self.kind == "ledger":
             parts.insert(0, "what another compressor compressed")
         return ", ".join(part for part in parts if part) or "everything"
+
+
+_CALLED = {"list": "keys of", "manifest": "what is in", "inventory": "what is in the report"}
 
 
 def of_file(file: Path) -> tuple[str, str]:
@@ -104,7 +111,8 @@ class Entries:
 
     def __iter__(self) -> Iterator[ObjectInfo]:
         self.missing = 0
-        found = {"listing": self._listed, "list": self._asked, "ledger": self._known}[self._scope.kind]()
+        kinds = {"listing": self._listed, "list": self._asked, "ledger": self._known}
+        found = kinds.get(self._scope.kind, self._reported)()
         return filter(self._scope.holds, found)
 
     def chunks(self) -> Iterator[list[ObjectInfo]]:
@@ -114,11 +122,20 @@ class Entries:
             yield list({entry.key: entry for entry in chunk}.values())
 
     def _listed(self) -> Iterator[ObjectInfo]:
-        _, source = self._house.settings.collection(self._collection)
-        prefix = self._scope.prefix if self._scope.prefix.startswith(source.prefix) else source.prefix
-        return self._house.originals(self._collection).list(prefix)
+        return self._house.originals(self._collection).list(self._prefix())
 
-    def _asked(self) -> Iterator[ObjectInfo]:
+    def _prefix(self) -> str:
+        _, source = self._house.settings.collection(self._collection)
+        return self._scope.prefix if self._scope.prefix.startswith(source.prefix) else source.prefix
+
+    def _reported(self) -> Iterator[ObjectInfo]:
+        kind, file, sha256 = self._scope.kind, self._scope.file, self._scope.file_sha256
+        assert file is not None
+        if kind == "manifest":
+            self._same_file()
+        return reported(self._house, self._collection, kind, file, sha256, self._prefix())
+
+    def _same_file(self) -> Path:
         assert self._scope.file is not None
         file = Path(self._scope.file)
         if of_file(file)[1] != self._scope.file_sha256:
@@ -126,6 +143,10 @@ class Entries:
                 f"{file} is not the list of keys any more that this backfill began with. Put the old one back, or "
                 "cancel the backfill and start another one."
             )
+        return file
+
+    def _asked(self) -> Iterator[ObjectInfo]:
+        file = self._same_file()
         store = self._house.originals(self._collection)
         with (
             file.open(encoding="utf-8") as lines,

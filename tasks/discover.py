@@ -1,16 +1,16 @@
 """What is new: a streamed listing of the originals, held against the ledger in SQL.
 
 Memory stays flat: entries are staged by the thousand in a temporary table, and an anti-join finds those
-that the ledger lacks. A night without news writes one event, a count without a run nothing. Reads names
-and sizes, never a byte of an image.
+that the ledger lacks. A night without news writes one event, a count without a run nothing. What comes from
+elsewhere than the store may be out of date, so the store is asked about what would be news. Reads names and
+sizes, never a byte of an image. Which sources a collection has is ``find_new``'s to know.
 """
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from itertools import islice
 from typing import Any
 
 import sqlalchemy as sa
@@ -20,6 +20,8 @@ from infra import audit_log
 from infra.crashpoints import reach
 from infra.database import Ledger
 from infra.objects import ObjectInfo, ObjectStore
+from infra.sources.portions import as_it_is, portions
+from infra.sources.protocol import Source
 from infra.tables import UtcDateTime, object_versions
 from tasks import holds
 from tasks.runs import Run, changing
@@ -61,48 +63,49 @@ class Discovery:
 
 def discover(
     ledger: Ledger,
-    originals: ObjectStore,
+    originals: Source,
     collection_id: int | None,
     prefix: str = "",
     *,
     run: Run | None = None,
     progress: Callable[[Discovery], None] = lambda _: None,
+    whole: bool = True,
+    truth: ObjectStore | None = None,
+    said: Callable[[], Mapping[str, Any]] = dict,
 ) -> Discovery:
     """List a collection and write down what is new; without a ``run`` only count.
 
-    ``collection_id`` None is a collection that the ledger has never seen. Raises ``StoreError``; also when nothing
-    is listed of a collection that had images, since that is what a disk that is not mounted looks like.
+    ``collection_id`` None is a collection that the ledger has never seen. ``whole``: ``originals`` has all that there
+    is; ``truth``: the store to ask, where it may be out of date; what ``said`` says at the end goes into the event.
+    Raises ``StoreError``; also when nothing is listed of a whole collection that had images, since that is what a disk
+    that is not mounted looks like.
     """
     total = Discovery()
-    for chunk in _chunks(originals.list(prefix)):
-        total += _take_in(ledger, collection_id, chunk, run)
+    for chunk, asked in portions(originals, prefix, CHUNK, truth):
+        total += _take_in(ledger, collection_id, chunk, run, asked)
         progress(total)
         if run is not None:
             reach("driver.discovered")
-    if not total.listed and _had_images(ledger, collection_id):
+    if whole and not total.listed and _had_images(ledger, collection_id):
         raise StoreUnreachable(
             f"{originals.uri} lists nothing below {prefix!r}, where the ledger knows images. Is it mounted, and is "
             "the prefix right? If the archive was emptied on purpose, name it as a new collection."
         )
     if run is not None:
-        _note(ledger, run, total)
+        _note(ledger, run, asdict(total) | dict(said()))
     return total
 
 
-def _note(ledger: Ledger, run: Run, total: Discovery) -> None:
+def _note(ledger: Ledger, run: Run, after: dict[str, Any]) -> None:
     with changing(ledger, run) as connection:
-        audit_log.append(connection, run.event("discovery.ended", after=asdict(total)))
-
-
-def _chunks(entries: Iterator[ObjectInfo]) -> Iterator[list[ObjectInfo]]:
-    while chunk := list(islice(entries, CHUNK)):
-        yield chunk
+        audit_log.append(connection, run.event("discovery.ended", after=after))
 
 
 @dataclass(frozen=True, slots=True)
 class _News:
     """What a chunk of the listing says that the ledger does not."""
 
+    keys: set[str]  # that there is any news about
     new: list[dict[str, Any]]  # versions that the ledger lacks
     replaced: list[int]  # ledger versions whose key now holds another one
     returned: list[int]  # superseded ones that are current again: somebody put the old content back
@@ -112,11 +115,15 @@ class _News:
 
 
 def _take_in(
-    ledger: Ledger, collection_id: int | None, chunk: list[ObjectInfo], run: Run | None
+    ledger: Ledger,
+    collection_id: int | None,
+    chunk: list[ObjectInfo],
+    run: Run | None,
+    truth: ObjectStore | None,
 ) -> Discovery:
-    with ledger.read() as connection:  # writes a temporary table only, so it waits for nobody
-        stage(connection, chunk)
-        news = _compare(connection, collection_id)
+    news = _news(ledger, collection_id, chunk)
+    if truth is not None and news:
+        news = _news(ledger, collection_id, as_it_is(truth, news.keys))
     if run is not None and news:
         with changing(ledger, run) as connection:  # a stale listing must not undo what a newer run saw
             _write_down(connection, run.collection_id, news)
@@ -129,10 +136,18 @@ def _take_in(
     )
 
 
+def _news(ledger: Ledger, collection_id: int | None, chunk: list[ObjectInfo]) -> _News:
+    with ledger.read() as connection:  # writes a temporary table only, so it waits for nobody
+        stage(connection, chunk)
+        return _compare(connection, collection_id)
+
+
 def stage(connection: sa.Connection, chunk: list[ObjectInfo]) -> None:
     """Put a part of a listing into the temporary table ``listing``, instead of what was there."""
     _staging.create_all(connection)
     connection.execute(listing.delete())
+    if not chunk:
+        return
     connection.execute(
         listing.insert(),
         [
@@ -157,14 +172,17 @@ def _compare(connection: sa.Connection, collection_id: int | None) -> _News:
     ).all()
     equal = {row.key: row for row in rows if row.known_identity == row.identity}
     new = {row.key: row for row in rows if row.key not in equal}
+    replaced = [
+        row
+        for row in rows
+        if row.known_id is not None and row.known_identity != row.identity and row.superseded_at is None
+    ]
+    returned = [row for row in equal.values() if row.superseded_at is not None]
     return _News(
+        keys={row.key for row in (*new.values(), *replaced, *returned)},
         new=[{c.name: row._mapping[c.name] for c in listing.columns} for row in new.values()],
-        replaced=[
-            row.known_id
-            for row in rows
-            if row.known_id is not None and row.known_identity != row.identity and row.superseded_at is None
-        ],
-        returned=[row.known_id for row in equal.values() if row.superseded_at is not None],
+        replaced=[row.known_id for row in replaced],
+        returned=[row.known_id for row in returned],
     )
 
 

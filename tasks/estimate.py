@@ -18,7 +18,8 @@ from fwd2bot_core.tokens.codec import row_bytes
 from fwd2bot_core.tokens.codec_name import CodecName
 from infra.installation import Installation
 from infra.tables import PLANNED, batches, collections, compressors, runs, shards
-from tasks.discover import Discovery, discover
+from tasks.discover import Discovery
+from tasks.find_new import find_new
 from tasks.plan import batch_size, due, failed, of_nights
 
 ROW_OVERHEAD = 160  # bytes a row beside tokens and pooled vector, before any shard was measured
@@ -52,7 +53,7 @@ def estimate(house: Installation, collection: str | None) -> Estimate:
     """Count what `fwd2bot night` would take on. Raises ``StoreError``."""
     name, source = house.settings.collection(collection)
     collection_id, compressor_id = _known(house, name)
-    found = discover(house.ledger, house.originals(name), collection_id, source.prefix)
+    found = find_new(house, name, collection_id)
     with house.ledger.read() as connection:
         waiting, waiting_bytes = _waiting(connection, collection_id, compressor_id)
         left = _left_behind(connection, collection_id, compressor_id)
@@ -94,7 +95,6 @@ def anything_to_do(
 ) -> bool:
     """Whether a "night" or "retry" would compress anything. Asks the ledger first, and lists only as far as the
     first new image, and nothing for a retry. Raises ``StoreError``."""
-    _, source = house.settings.collection(collection)
     collection_id, compressor_id = _known(house, collection)
     with house.ledger.read() as connection:
         if _left_behind(connection, collection_id, compressor_id)[2]:
@@ -110,7 +110,7 @@ def anything_to_do(
             raise _News
 
     try:
-        discover(house.ledger, house.originals(collection), collection_id, source.prefix, progress=look)
+        find_new(house, collection, collection_id, progress=look)
     except _News:
         return True
     return False

@@ -50,13 +50,13 @@ class Containers:
 
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
         for info in self.store.list(prefix.partition(INSIDE)[0]):
-            yield from (one for one in self._opened(info) if one.key.startswith(prefix))
+            yield from (one for one in self.opened(info) if one.key.startswith(prefix))
 
     def stat(self, key: str) -> ObjectInfo:
         container = self._container(key)
         if container is None:
             return self.store.stat(key)
-        for one in self._opened(self.store.stat(container)):
+        for one in self.opened(self.store.stat(container)):
             if one.key == key:
                 return one
         raise ObjectMissing(f"{container!r} in {self.uri} holds no photo {key!r}.")
@@ -102,9 +102,9 @@ class Containers:
             raise ObjectForbidden(f"{info.key!r} in {self.uri} may hold several photos; delete it by hand.")
         self.store.delete_version(info)
 
-    def _opened(self, info: ObjectInfo) -> Iterator[ObjectInfo]:
-        """Its members; itself if it is no container, is refused, or is a TIFF file of one page."""
-        if not self.rules.opens(info.key):
+    def opened(self, info: ObjectInfo) -> Iterator[ObjectInfo]:
+        """Its members; itself if it is a member or no container, is refused, or is a TIFF file of one page."""
+        if not self.rules.opens(info.key) or self._container(info.key) is not None:
             yield info
             return
         try:
@@ -198,7 +198,7 @@ class VersionedContainers(Containers):
         if container is None:
             return store.versions_of(key)
         versions = [info for info in store.versions_of(container) if not info.marker]
-        return [one for info in versions for one in self._opened(info) if one.key == key]
+        return [one for info in versions for one in self.opened(info) if one.key == key]
 
 
 def _spans(store: ObjectStore) -> Spans:

@@ -101,13 +101,34 @@ def test_a_list_of_keys(house: BuildHouse, photos: Photos, fwd2bot: Run, tmp_pat
     assert (code, json.loads(out)["reckoning"]["missing"]) == (0, 1)
 
 
+def test_a_manifest_is_believed_as_a_listing_would_be(
+    house: BuildHouse, photos: Photos, fwd2bot: Run, tmp_path: Path
+) -> None:
+    photos(5)
+    installation = house()
+    manifest = tmp_path / "archive.jsonl"
+    entries = list(installation.originals(COLLECTION).list())[:3]
+    lines = [
+        json.dumps({"key": e.key, "size": e.size, "etag": e.etag, "modified": e.modified.isoformat()})
+        for e in entries
+    ]
+    manifest.write_text("\n".join(lines))
+    seen = told(fwd2bot("plan", "--manifest", str(manifest), "--json"))
+    assert (seen["images"], seen["scope"]) == (3, f"what is in {manifest}")
+    told(fwd2bot("start", "--manifest", str(manifest), "--json"))
+    assert told(fwd2bot("run", "--json"))["state"] == "done"
+    assert compressed_once(installation) == 3
+    assert night(installation).compressed == 2
+
+
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
         (["start", "--bytes", "much"], "--bytes 'much' is no size"),
         (["start", "--money", "5"], "--hour-price"),
         (["start", "--list", "no.txt"], "cannot read the list of keys"),
-        (["start", "--list", "no.txt", "--recompress"], "give one of both"),
+        (["start", "--list", "no.txt", "--recompress"], "give one of these"),
+        (["plan", "--inventory", "."], "no report of S3 Inventory lies in"),
         (["start", "--window", "late"], "is no window of time"),
         (["start", "--zone", "Mars"], "no IANA time zone"),
         (["plan", "--from", "2026-03-02", "--to", "2026-03-01"], "no day lies between"),

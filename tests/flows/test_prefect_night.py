@@ -67,7 +67,7 @@ def test_a_whole_night_is_completed_with_its_summary_as_an_artifact(
     assert "| compressed | 25 |" in artifact(server)
     steps = ask(f"{server}/task_runs/filter", {"flow_runs": {"id": {"any_": [run["id"]]}}})
     assert {step["name"].rpartition("-")[0] for step in steps} == {
-        "discover",
+        "find new",
         "write plan",
         "compress plan",
         "publish",

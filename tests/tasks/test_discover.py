@@ -300,7 +300,7 @@ def test_the_ledger_is_asked_by_key_and_never_scanned(
     fill(store, "a.jpg")
     seen: list[str] = []
     with installation.ledger.read() as connection:
-        tasks.discover._stage(connection, list(store.list()))
+        tasks.discover.stage(connection, list(store.list()))
         sa.event.listen(installation.ledger.engine, "before_cursor_execute", statements(seen))
         tasks.discover._compare(connection, run.collection_id)
         (query,) = seen

@@ -118,12 +118,12 @@ def test_what_the_ledger_knows_needs_no_listing(
     assert not anything_to_do(installation, COLLECTION, "retry")
     planned(installation)
     die_with_the_process(installation)
-    monkeypatch.setattr("tasks.estimate.discover", None)
+    monkeypatch.setattr("tasks.estimate.find_new", None)
     assert anything_to_do(installation, COLLECTION, "night")
     assert anything_to_do(installation, COLLECTION, "retry")
     monkeypatch.undo()
     assert night(installation).failed == 1
-    monkeypatch.setattr("tasks.estimate.discover", None)
+    monkeypatch.setattr("tasks.estimate.find_new", None)
     assert anything_to_do(installation, COLLECTION, "retry")
 
 
