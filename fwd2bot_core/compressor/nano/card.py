@@ -67,8 +67,9 @@ keep that share of the accuracy from the image.
 
 ![Bytes against accuracy](curve.svg)
 
-Text to image among {among:,}: R@1 {recall}. A find is the very picture that the caption (up to four items with place
-and colour) is of. The linear probe is ridge regression on all numbers, its penalty chosen on a part of the
+Text to image among {among:,}, as `fwd2bot search` does it (by vectors, then the first twenty token by token): R@1
+{recall}. A find is the very picture that the caption (up to four items with place and colour) is of. The linear probe
+is ridge regression on all numbers, its penalty chosen on a part of the
 {probe_train:,} training pictures, each of one big white item in an else empty tray; all ten kinds, {probe_test:,}
 test photos.
 """

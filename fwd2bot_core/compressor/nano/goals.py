@@ -81,7 +81,9 @@ def _ratio(split: str, k: int, least: float | None) -> Callable[[Figures], tuple
 
 def _search(figures: Figures) -> tuple[str, bool | None]:
     one = figures["search"]["9"]
-    text = f"{one['over_ceiling']:.3f} ({one['recall_at_1']:.3f} of {one['ceiling']:.3f}, among {one['among']:,})"
+    first = f"by vectors alone {one['first_look'] / one['ceiling']:.3f}"
+    whole = f"{one['recall_at_1']:.3f} of {one['ceiling']:.3f}, among {one['among']:,}"
+    text = f"{one['over_ceiling']:.3f} ({whole}; {first})"
     return text, one["over_ceiling"] >= 0.95 if one["among"] >= 1_000 else None
 
 

@@ -48,11 +48,15 @@ class Judge:
         return _joined(self.net.summarise(torch.from_numpy(some)) for some in _batches(visual))
 
     @torch.inference_mode()
-    def texts(self, said: Sequence[str], k: int) -> Floats:
-        """The vectors [N, d] of texts, made of ``k`` summary tokens as are the pictures they are held against."""
+    def text_tokens(self, said: Sequence[str], k: int) -> Floats:
+        """The ``k`` summary tokens [N, k, d] of texts."""
         ids, mask = (torch.from_numpy(found) for found in self.words.captions(said))
         pairs = zip(torch.split(ids, BATCH), torch.split(mask, BATCH), strict=True)
-        return _joined(pool(self.net.summarise_text(i, m, k)) for i, m in pairs)
+        return _joined(self.net.summarise_text(i, m, k) for i, m in pairs)
+
+    def texts(self, said: Sequence[str], k: int) -> Floats:
+        """The vectors [N, d] of texts, made of ``k`` summary tokens as are the pictures they are held against."""
+        return pooled(self.text_tokens(said, k))
 
     def marks(self, stage: Stage, image: Floats, asked: Sequence[Pairs]) -> Marks:
         """Whether each question about each ``image`` [N, T or k, d] is answered right."""

@@ -12,22 +12,29 @@ import numpy as np
 from fwd2bot_core.compressor.nano import exam as exams
 from fwd2bot_core.compressor.nano import questions
 from fwd2bot_core.compressor.nano.judging import Floats, Judge, pooled
+from fwd2bot_core.tokens.search import late, second_look
+
+AGAIN = 20  # as the setting search.rerank is by default
 
 
 def search(judge: Judge, tokens: Floats, exam: exams.Exam) -> dict[str, Any]:
     """Text to image among all pictures, whose tokens are [N, k, d]: a find is the very picture that the caption is of.
 
-    ``ceiling``: what is left for whoever knows everything, since a caption may be true of several pictures.
+    ``first_look`` has vectors alone; the rest is with ``fwd2bot search``'s second look, token by token, at the first
+    ``AGAIN``. ``ceiling``: what is left for whoever knows everything, since a caption may be true of several pictures.
     """
-    vectors, texts = pooled(tokens), judge.texts(exam.captions, tokens.shape[1])
-    nearest = (texts @ vectors.T).argmax(1)
+    vectors, texts = pooled(tokens), judge.text_tokens(exam.captions, tokens.shape[1])
+    scores = pooled(texts) @ vectors.T
+    nearest = np.array([_nearest(row, text, tokens) for row, text in zip(scores, texts, strict=True)])
     true_of = [sum(all(c.holds(facts) for c in said) for facts in exam.held) for said in exam.claims]
-    found, ceiling = float(np.mean(nearest == np.arange(len(nearest)))), float(np.mean(1 / np.array(true_of)))
+    own = np.arange(len(nearest))
+    found, ceiling = float(np.mean(nearest == own)), float(np.mean(1 / np.array(true_of)))
     return {
         "among": len(vectors),
         "recall_at_1": found,
         "ceiling": ceiling,
         "over_ceiling": found / ceiling,
+        "first_look": float(np.mean(scores.argmax(1) == own)),
         "finds_one_it_is_true_of": float(
             np.mean(
                 [
@@ -37,6 +44,12 @@ def search(judge: Judge, tokens: Floats, exam: exams.Exam) -> dict[str, Any]:
             )
         ),
     }
+
+
+def _nearest(scores: Floats, text: Floats, tokens: Floats) -> int:
+    """The picture [k, d] of ``tokens`` [N, k, d] that a ``text`` [k, d] with these pooled cosines [N] finds first."""
+    first = np.argsort(-scores, kind="stable")[:AGAIN]
+    return int(first[second_look(scores[first], late(text, tokens[first])).argmax()])
 
 
 def false_captions(judge: Judge, tokens: Floats, exam: exams.Exam) -> dict[str, dict[str, float]]:
