@@ -6,6 +6,7 @@ Imports what a verb needs inside the verb, so that ``--help`` comes at once.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,10 +20,15 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from fwd2bot_core.audit.verdicts import Finding
+    from infra.audit_restores import Restore
     from infra.installation import Installation
     from tasks.audit_verify import LogVerdict
 
-_COLOURS = {"VALID": "green", "NOT YET ANCHORED": "yellow"}
+_COLOURS = {
+    "VALID": "green",
+    "NOT YET ANCHORED": "yellow",
+    "RESTORED FROM BACKUP, ACKNOWLEDGED": "yellow",
+}
 
 
 @audit_app.command
@@ -31,11 +37,18 @@ def verify(
     since_last: Annotated[
         bool, Parameter(help="Only what came after the newest anchored checkpoint.", negative="")
     ] = False,
+    acknowledged: Annotated[
+        tuple[str, ...],
+        Parameter(
+            help="A recorded restore that you know of, as this verb names it: no news any more.", negative=""
+        ),
+    ] = (),
     common: Common = DEFAULTS,
 ) -> int:
     """Read every event again and hold it against its hashes, all signed checkpoints, and what the anchors really hold.
 
-    Exit code 5 unless the log is VALID, or has nothing worse than events that are still to be anchored. Writes nothing.
+    Exit code 5 unless the log is VALID, or has nothing worse than events that are still to be anchored and losses that
+    are acknowledged, here or as audit.acknowledged. Such a loss is still shown. Writes nothing.
 
     Example: fwd2bot audit verify
     """
@@ -47,7 +60,7 @@ def verify(
     with opened(common.settings()) as house:
         since = last_checkpoint(house) if since_last else 0
         with counting(console, "verifying", common.json) as progress:
-            found = verify_log(house, since=since, progress=progress)
+            found = verify_log(house, since=since, acknowledged=acknowledged, progress=progress)
         if common.json:
             print(json.dumps(_as_json(found), sort_keys=True))
         else:
@@ -63,7 +76,8 @@ def restored(
 ) -> int:
     """Record in the log that the ledger was restored from a backup, and which events were lost.
 
-    Until then no night runs. Verifies everything first and refuses if more is wrong than that.
+    Until then no night runs. Verifies everything first and refuses if more is wrong than that. Anchors tell what was
+    lost; where none does, what the archive has seen, which is weaker evidence, and the log says so.
 
     Example: fwd2bot audit restored --reason "disk of the database server died, backup of 3 May"
     """
@@ -75,17 +89,40 @@ def restored(
     with opened(common.settings()) as house, counting(console, "verifying", common.json) as progress:
         made = record_restore(house, reason, progress=progress)
     if common.json:
-        print(json.dumps({"event": made.seq, "first": made.first, "last": made.last, "reason": made.reason}))
+        print(json.dumps(_restore_as_json(made), sort_keys=True))
         return ExitCode.OK
-    for line in (
-        f"event {made.seq:,} records that the events {made.first:,} to {made.last:,} of before were lost",
-        "Every anchor keeps what it has, and takes nothing more: name new ones at empty places in the settings "
-        "([audit.anchors.NAME]), then run `fwd2bot audit checkpoint`.",
-        "Shards that were committed in the lost events are orphans now, and nights sweep orphans. Where originals may "
-        "be gone, set night.orphan_hours high before the next one, or restore a newer backup if there is one.",
-    ):
+    for line in _told(made):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     return ExitCode.OK
+
+
+def _restore_as_json(made: Restore) -> dict[str, Any]:
+    evidence = "signed" if made.signed else "archive"
+    named = {name: getattr(made, name) for name in ("first", "last", "reason", "known_as")}
+    return {"event": made.seq, "evidence": evidence, **named}
+
+
+def _told(made: Restore) -> Iterator[str]:
+    yield f"event {made.seq:,} records that the events {made.first:,} to {made.last:,} of before were lost"
+    if made.signed:
+        yield (
+            "Every anchor keeps what it has, and takes nothing more: name new ones at empty places in the settings "
+            "([audit.anchors.NAME]), then run `fwd2bot audit checkpoint`."
+        )
+    else:
+        yield (
+            "Only the archive told of them, which is weaker than an anchor: nobody signed it, whoever runs nights can "
+            "write it, and there may have been more. The log says so. Name anchors in the settings: "
+            "[audit.anchors.NAME]."
+        )
+    yield (
+        "Shards that were committed in the lost events are orphans now, and nights sweep orphans. Where originals may "
+        "be gone, set night.orphan_hours high before the next one, or restore a newer backup if there is one."
+    )
+    yield (
+        f"`fwd2bot audit verify` ends with exit code 5 until whoever it alarms acknowledges the loss: add "
+        f"{made.known_as!r} to audit.acknowledged. It stays in every report."
+    )
 
 
 def _as_json(found: LogVerdict) -> dict[str, Any]:
@@ -101,6 +138,9 @@ def _show(console: Console, house: Installation, found: LogVerdict) -> None:
     if found.findings:
         rows = [(one.verdict, _events(one), one.where, one.detail) for one in found.findings]
         console.print(table("findings", ("class", "events", "where", "what"), rows))
+    for name in found.unacknowledged:
+        known = f"A recorded loss is news until it is acknowledged: --acknowledged {name}, or in audit.acknowledged"
+        console.print(known, markup=False, highlight=False, soft_wrap=True)
     if said := warning(len(house.settings.audit.anchors)):
         console.print(said, style="yellow", markup=False, highlight=False, soft_wrap=True)
 

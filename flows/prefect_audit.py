@@ -2,8 +2,8 @@
 
 It runs when nothing else does, too: a day without a night is signed as such. Whoever is told of failed nights is told
 of this one, since its deployment bears the same tag. Ends as failed, with the gravest class first in the state's
-message, when the verification finds anything but VALID or NOT YET ANCHORED, and when the log could not be signed
-or some anchor does not have it.
+message, when the verification finds anything but VALID, NOT YET ANCHORED or an acknowledged loss, and when the log
+could not be signed or some anchor does not have it.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ NAMED = 5  # findings in the state's message
 _STILL_SIGNED = {  # none of them says that the log was changed, and what is signed is computed again anyway
     Verdict.VALID,
     Verdict.NOT_YET_ANCHORED,
+    Verdict.LOSS_ACKNOWLEDGED,
     Verdict.CLOCK_SUSPECT,
     Verdict.RESTORED_FROM_BACKUP,
     Verdict.UNREADABLE,  # an anchor that is away must not keep the others waiting
@@ -69,6 +70,8 @@ def _audit(config: Path | None, since_last: bool) -> State:
     if problems:
         return _failed("; ".join(problems))
     said = f"{found.events:,} events verified, and all of them signed"
+    if known := found.of(Verdict.LOSS_ACKNOWLEDGED):
+        said += "; " + _described(Verdict.LOSS_ACKNOWLEDGED, known)
     return State(type=StateType.COMPLETED, name="Completed", message=said)
 
 

@@ -5,9 +5,9 @@ Knows nothing about how an anchor works.
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import Field, StringConstraints, ValidationInfo, field_validator, model_validator
 
 from infra.objects import S3Options
 from infra.setting_types import CollectionName, Cron, Folder, Section, SigningKey, anchor_place
@@ -60,6 +60,10 @@ class AuditSettings(Section):
     cron: Cron = Field("30 5 * * *", description="when the trail is checked and signed, idle or not")
     clock_tolerance_seconds: float = Field(
         300.0, ge=0, description="how far the clock may go back unremarked"
+    )
+    acknowledged: list[Annotated[str, StringConstraints(pattern=r"^[0-9]+:[0-9a-f]{16}$")]] = Field(
+        [],
+        description="restores from a backup that whoever is alarmed knows of, as `fwd2bot audit verify` names them",
     )
     anchors: dict[CollectionName, AnchorSettings] = Field(
         {}, description="by name: where signed checkpoints are kept, outside of the ledger"

@@ -36,7 +36,7 @@ def check(connection: sa.Connection, archive: ObjectStore) -> None:
     The first check of a new ledger on a new archive pairs them.
     """
     mine = connection.execute(sa.select(installation.c.uuid)).scalar_one_or_none()
-    said = _read(archive)
+    said = seen(archive)
     if said is None:
         if mine is not None and connection.execute(sa.select(shards.c.id).limit(1)).first() is not None:
             raise IntegrityError(
@@ -51,10 +51,11 @@ def check(connection: sa.Connection, archive: ObjectStore) -> None:
             f"{archive.uri} belongs to another ledger (installation {said.installation}). Use that ledger, or name an "
             "empty place for this one's archive."
         )
-    if said.events and _leaf(connection, said.events - 1) != said.leaf:
+    if said.events and leaf_of(connection, said.events - 1) != said.leaf:
         raise IntegrityError(
             f"the ledger does not hold event {said.events - 1} as the archive saw it: it was restored from an older "
-            "backup, or changed. Nothing was done; restore the newest ledger, then run `fwd2bot verify`."
+            "backup, or changed. Nothing was done; restore the newest ledger, then run `fwd2bot verify`; if there is "
+            "no newer one, record the loss with `fwd2bot audit restored`"
         )
 
 
@@ -63,11 +64,12 @@ def record(connection: sa.Connection, archive: ObjectStore) -> None:
     writes nothing, so that the archive never knows of an event that is not committed."""
     events = audit_log.hold(connection)
     mine = connection.execute(sa.select(installation.c.uuid)).scalar_one()
-    head = Head(mine, events, _leaf(connection, events - 1) if events else None)
+    head = Head(mine, events, leaf_of(connection, events - 1) if events else None)
     archive.replace(PATH, json.dumps(asdict(head), sort_keys=True).encode() + b"\n")
 
 
-def _read(archive: ObjectStore) -> Head | None:
+def seen(archive: ObjectStore) -> Head | None:
+    """What the archive says of its ledger; None if it was never told. Raises ``IntegrityError`` for what is no head."""
     try:
         return Head(**json.loads(archive.read(PATH)))
     except ObjectMissing:
@@ -76,7 +78,13 @@ def _read(archive: ObjectStore) -> Head | None:
         raise IntegrityError(f"{PATH} in {archive.uri} is damaged: {error}") from None
 
 
-def _leaf(connection: sa.Connection, seq: int) -> str | None:
+def is_of(connection: sa.Connection, head: Head) -> bool:
+    """Whether the archive speaks of this ledger."""
+    return connection.execute(sa.select(installation.c.uuid)).scalar_one_or_none() == head.installation
+
+
+def leaf_of(connection: sa.Connection, seq: int) -> str | None:
+    """The leaf hash, hex, of an event; None if there is no such event."""
     leaf = connection.execute(
         sa.select(audit_events.c.leaf).where(audit_events.c.seq == seq)
     ).scalar_one_or_none()

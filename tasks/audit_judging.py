@@ -6,11 +6,13 @@ with. Knows nothing about how findings are shown.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from fwd2bot_core.audit.verdicts import Finding, Verdict
 from fwd2bot_core.errors import IntegrityError, StoreError
+from infra import pairing
 from infra.audit_restores import Restore
+from infra.pairing import Head
 from tasks.audit_anchored import Run
 from tasks.audit_bodies import Bodies
 from tasks.audit_statements import Statement
@@ -26,9 +28,17 @@ class Judge:
     """One log, all that was read of it, and what was signed about it."""
 
     def __init__(
-        self, told: Told, bodies: Bodies, statements: Sequence[Statement], differing: Differing
+        self,
+        told: Told,
+        bodies: Bodies,
+        statements: Sequence[Statement],
+        differing: Differing,
+        seen: Head | None = None,
+        acknowledged: Collection[str] = (),
     ) -> None:
         self.told, self.bodies, self._differing = told, bodies, differing
+        self._acknowledged = acknowledged
+        self.seen = seen  # what the archive says, if it knows of more events
         self._findings: list[Finding] = []
         self.runs: dict[Statement, list[Run]] = {}  # of anchors whose tiles were compared
         self.open = [one for one in statements if not self._lost(one)]
@@ -52,6 +62,11 @@ class Judge:
         """How many events, from the first one on, somebody outside vouches for."""
         whole = [self._reach(one) for one, runs in self.runs.items() if not runs]
         return max([self._agreed_to(lambda one: one.outside), *whole])
+
+    @property
+    def news(self) -> tuple[str, ...]:
+        """Recorded losses that nobody acknowledged yet, as they are acknowledged."""
+        return tuple(one.known_as for one in self.told.restores if one.known_as not in self._acknowledged)
 
     def _agreed_to(self, counts: Callable[[Statement], bool]) -> int:
         """The largest size, below whatever is denied, that a statement which counts agrees with."""
@@ -141,12 +156,19 @@ class Judge:
         """Events that certainly were there are gone; or the whole ledger is an older state of itself."""
         told, rows = self.told, self.told.rows
         traces = [one for one in told.traces if one.size is not None or not self._found(_BAD)]
-        expected = max([*(one.size for one in self.beyond), *(one.size or 0 for one in traces)], default=0)
-        if not self.beyond and not traces:
+        if not self.beyond and not traces and self.seen is None:
             return
+        expected = max([*(one.size for one in self.beyond), *(one.size or 0 for one in traces)], default=0)
+        if self.seen is not None and expected <= rows:
+            expected = self.seen.events  # where anybody signed more, that counts
         witnesses = [f"{_named(one)} is signed" for one in self.beyond[-2:]] + [
             one.what for one in traces[:5]
         ]
+        if self.seen is not None:
+            witnesses.append(
+                f"the archive has seen {self.seen.events:,} ({pairing.PATH}, which nobody signed and nights can write: "
+                "weaker than an anchor)"
+            )
         missing = (
             f"{expected - rows:,} events are missing after the last one"
             if expected > rows
@@ -172,9 +194,10 @@ class Judge:
             self._add(_BAD, None, None, "the head's hashes are not what the events give", "audit_head")
 
     def _restored(self) -> None:
-        for one in self.told.restores:
-            if one.seq >= self.bodies.first:
-                self._add(Verdict.RESTORED_FROM_BACKUP, one.first, one.last, _loss(one), "log.restored")
+        for one in self.told.restores:  # also before the events that were read: a loss is never left out
+            known = one.known_as in self._acknowledged
+            verdict = Verdict.LOSS_ACKNOWLEDGED if known else Verdict.RESTORED_FROM_BACKUP
+            self._add(verdict, one.first, one.last, _loss(one), "log.restored")
 
     def _not_yet_anchored(self) -> None:
         rows = self.told.rows
@@ -211,4 +234,6 @@ def _named(one: Statement) -> str:
 
 
 def _loss(one: Restore) -> str:
-    return f"the events up to {one.last:,} of before were lost, as event {one.seq:,} of {one.at} records: {one.reason}"
+    weak = "" if one.signed else "; only the archive told of them, and nobody had signed that"
+    lost = f"the events up to {one.last:,} of before were lost, as event {one.seq:,} of {one.at} records"
+    return f"{lost}{weak}: {one.reason}"

@@ -1,8 +1,8 @@
 """Is the audit log what was written, all of it, and in its order? Answers with classes, each with its first event.
 
-The anchors are asked first, so that all they hold must be in the ledger's snapshot that is taken next; then every body
-is read, and everything is held against everything. Writes nothing; nights may run meanwhile. What an event says about
-objects in the archive is not looked at: that is ``tasks.verify``.
+The anchors are asked first, and the archive how far the log had come, so that all they hold must be in the ledger's
+snapshot that is taken next; then every body is read, and everything is held against everything. Writes nothing; nights
+may run meanwhile. What an event says about objects in the archive is not looked at: that is ``tasks.verify``.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from infra.installation import Installation
 from tasks.audit_anchored import Run, differing
 from tasks.audit_bodies import Bodies, read_bodies
 from tasks.audit_judging import Judge
+from tasks.audit_seen import ask_archive, held_against
 from tasks.audit_statements import Outside, Statement, ask, statements
 from tasks.audit_told import Told, read_before, read_told
 
@@ -35,6 +36,7 @@ class LogVerdict:
     checkpoints: int  # signed states that the log was held against
     anchored_to: int  # events, from the first one on, that somebody outside vouches for
     seconds: float
+    unacknowledged: tuple[str, ...] = ()  # recorded losses, as ``acknowledged`` names them
 
     @property
     def verdict(self) -> Verdict:
@@ -43,7 +45,7 @@ class LogVerdict:
 
     @property
     def acceptable(self) -> bool:
-        """VALID, or nothing worse than events that are still to be anchored."""
+        """VALID, or nothing worse than events that are still to be anchored and losses that are acknowledged."""
         return acceptable(self.findings)
 
     def of(self, verdict: Verdict) -> list[Finding]:
@@ -59,13 +61,19 @@ class Examined:
 
 
 def verify_log(
-    house: Installation, *, since: int = 0, progress: Callable[[int, int], None] = lambda *_: None
+    house: Installation,
+    *,
+    since: int = 0,
+    acknowledged: Sequence[str] = (),
+    progress: Callable[[int, int], None] = lambda *_: None,
 ) -> LogVerdict:
     """Verify the whole log, or from the checkpoint of ``since`` events on; ``progress``: (done, in all) events.
 
+    ``acknowledged``: recorded losses, beside those of the settings, that the caller knows of (``Restore.known_as``).
+
     Raises ``UsageError`` if there is no checkpoint of ``since`` events, ``LedgerError`` if the ledger cannot be opened.
     """
-    return examine(house, since=since, progress=progress).verdict
+    return examine(house, since=since, acknowledged=acknowledged, progress=progress).verdict
 
 
 def last_checkpoint(house: Installation) -> int:
@@ -94,24 +102,28 @@ def examine(
     *,
     since: int = 0,
     later_keys: Sequence[Verifier] = (),
+    acknowledged: Sequence[str] = (),
     progress: Callable[[int, int], None] = lambda *_: None,
 ) -> Examined:
     """``verify_log`` for who needs the statements too; ``later_keys`` may have signed what the log lacks by now."""
     begun = time.monotonic()
-    outside = _ask(house, since, newest=since > 0)
+    outside, archive = _ask(house, since, newest=since > 0), ask_archive(house)
     with house.ledger.read() as connection:
         told = read_told(connection, since)
+        seen, doubts = held_against(connection, archive, told.rows, told.restores)
     signed, noted = statements(told, outside, house.settings.audit, since, later_keys)
     if since and not any(one.size == since and one.root for one in signed):
         raise UsageError(
             f"there is no signed checkpoint of {since:,} events; leave --since out, or name one that is"
         )
     bodies = _bodies(house, told, signed, since, progress)
-    judge = Judge(told, bodies, signed, _by_tiles(house.ledger, outside))
+    known = {*house.settings.audit.acknowledged, *acknowledged}
+    judge = Judge(told, bodies, signed, _by_tiles(house.ledger, outside), seen, known)
     judged = judge.judge()
-    findings = sharpened([*told.findings, *outside.findings, *noted, *bodies.found.all(), *judged])
+    findings = sharpened([*told.findings, *outside.findings, *doubts, *noted, *bodies.found.all(), *judged])
     read, seconds = bodies.tree.size - since, time.monotonic() - begun
-    return Examined(LogVerdict(findings, since, read, len(signed), judge.anchored_to, seconds), judge)
+    to, news = judge.anchored_to, judge.news
+    return Examined(LogVerdict(findings, since, read, len(signed), to, seconds, news), judge)
 
 
 def _ask(house: Installation, since: int, *, newest: bool) -> Outside:

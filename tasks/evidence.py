@@ -7,9 +7,12 @@ by the program that travels in it. Signs nothing: what no checkpoint covers yet 
 from __future__ import annotations
 
 import contextlib
+import heapq
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +27,7 @@ from fwd2bot_core.audit.verifier import verify
 from fwd2bot_core.errors import UsageError
 from infra import audit_keys, audit_log
 from infra.anchoring import cosigned_note
+from infra.audit_restores import losses, restores
 from infra.audit_tree import SqlTree
 from infra.installation import Installation
 from infra.retention_tables import policies
@@ -54,6 +58,7 @@ class Exported:
     covered: int  # of these, by the newest checkpoint
     verdict: str
     findings: tuple[verify.Finding, ...]
+    acceptable: bool  # nothing worse than events to be anchored, and losses that the settings acknowledge
 
 
 def prove(house: Installation, event: str) -> Proof:
@@ -99,6 +104,7 @@ def export(
             evidence = _evidence(house, connection, wanted, with_names, with_segments)
             written = write_bundle(evidence, file, lambda events: progress(events, total))
         found = verify.verify(beside)
+        known = _acknowledged(house)
         beside.rename(out)
     except OSError as error:
         raise UsageError(
@@ -107,13 +113,23 @@ def export(
     finally:
         with contextlib.suppress(OSError):
             beside.unlink()
-    return _exported(out, written, found)
+    return _exported(out, written, found, known)
 
 
-def _exported(out: Path, written: Written, found: verify.Verification) -> Exported:
-    return Exported(
-        out, written.sha256, written.events, written.covered, found.verdict, tuple(found.findings)
+def _exported(out: Path, written: Written, found: verify.Verification, known: set[int]) -> Exported:
+    harmless = {verify.VALID, verify.NOT_YET_ANCHORED}
+    acceptable = all(
+        one.verdict in harmless or (one.verdict == verify.RESTORED and one.event in known)
+        for one in found.findings
     )
+    findings = tuple(found.findings)
+    return Exported(out, written.sha256, written.events, written.covered, found.verdict, findings, acceptable)
+
+
+def _acknowledged(house: Installation) -> set[int]:
+    """Events that record losses which the settings acknowledge."""
+    with house.ledger.read() as connection:
+        return {one.seq for one in restores(connection) if one.known_as in house.settings.audit.acknowledged}
 
 
 def _evidence(
@@ -121,22 +137,22 @@ def _evidence(
 ) -> Evidence:
     selection = Selection(connection, replace(wanted, newest_first=False, limit=None))
     tree, newest = SqlTree(connection), _newest_size(connection)
-    first = next(selection.bodies(), None)
-    if first is None:
+    if next(selection.bodies(), None) is None:
         raise UsageError("nothing in the audit log is like that, so there is nothing to export")
-    sizes = _sizes(connection, parse(first)["seq"])
+    bodies = partial(_with_losses, selection, losses(connection))
+    sizes = _sizes(connection, _number(next(bodies())))
     return Evidence(
         origin=audit_keys.origin(connection, house.settings.audit),
         made_at=audit_log.now(),
         selection=_described(selection, with_names),
-        bodies=selection.bodies,
+        bodies=bodies,
         prove=lambda seq: inclusion_proof(seq, newest, tree.subtree),
         checkpoints=[(size, cosigned_note(connection, size)) for size in sizes],
         continues=lambda old, new: consistency_proof(old, new, tree.subtree),
         anchors=list(_anchors(connection, sizes)),
         keys=[*_log_keys(connection), *_witness_keys(house)],
         segment=house.archive.read if with_segments else None,
-        values=_values(connection, selection) if with_names else None,
+        values=_values(connection, selection, bodies()) if with_names else None,
         policy=lambda sha256: _policy(connection, sha256),
     )
 
@@ -182,10 +198,23 @@ def _witness_keys(house: Installation) -> Iterator[dict[str, Any]]:
             yield {"vkey": anchor.vkey, "since": 0, "until": None, "vouched": True}
 
 
-def _values(connection: sa.Connection, selection: Selection) -> list[dict[str, str]]:
+def _with_losses(selection: Selection, lost: Sequence[bytes]) -> Iterator[bytes]:
+    """What was asked for, and every restore from a backup that the log records: whoever reads a part of a log must know
+    that events are missing in it, which may have been of this part."""
+    if not lost:
+        return selection.bodies()
+    merged = heapq.merge(selection.bodies(), lost, key=_number)
+    return (body for body, _ in groupby(merged))
+
+
+def _number(body: bytes) -> int:
+    return int(parse(body)["seq"])
+
+
+def _values(connection: sa.Connection, selection: Selection, bodies: Iterator[bytes]) -> list[dict[str, str]]:
     """The names that the events' references stand for, and those of the image that was asked for."""
     names = Names(connection)
-    for body in selection.bodies():
+    for body in bodies:
         names.learn([body])
     found = dict(names.values)
     if selection.versions:

@@ -18,6 +18,7 @@ from fwd2bot_core.errors import UsageError
 from fwd2bot_core.tokens.manifest import DUCKDB, POLARS, PYARROW
 from fwd2bot_core.work import STAGES
 from infra import anchoring, archive, audit_log, checkpoints, history
+from infra.audit_restores import Restore, restores
 from infra.history import History, PastRun
 from infra.installation import Installation
 from tasks.publish import pointer_of, readable_root
@@ -115,10 +116,17 @@ def render(installation: Installation, *, collection: str | None, runs: int, at:
             reading=_reading(installation, _wanted(standing["collections"], collection), past.last),
             stages=STAGES,
             signed=_signed(installation),
+            losses=_losses(installation),
             anchors=anchoring.standing(installation),
             few_anchors=anchoring.warning(len(installation.settings.audit.anchors)),
         )
     )
+
+
+def _losses(installation: Installation) -> list[Restore]:
+    """Acknowledged or not: the page is read by others than those who know."""
+    with installation.ledger.read() as connection:
+        return restores(connection)
 
 
 def _signed(installation: Installation) -> dict[str, Any] | None:

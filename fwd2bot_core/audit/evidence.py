@@ -88,7 +88,7 @@ def write_bundle(evidence: Evidence, file: BinaryIO, progress: Progress = lambda
         for name, value in _documents(evidence):
             bundle.add(name, [_json(value)])
         _add_files(bundle, evidence, said)
-        about = _about(evidence, said.count)
+        about = _about(evidence, said)
         bundle.add("certificate.txt", [certificate(about).encode()])
         bundle.add("index.html", [page(about, _shown(evidence)).encode()])
         bundle.add("verify.py", [program()])
@@ -107,6 +107,7 @@ class _Events:
         self.count = self.covered = 0
         self.segments: set[str] = set()  # their paths
         self.policies: set[str] = set()  # their hashes
+        self.losses: list[dict[str, Any]] = []  # what the log says of restores from a backup
         self._evidence, self._progress = evidence, progress
 
     def lines(self) -> Iterator[bytes]:
@@ -117,6 +118,8 @@ class _Events:
             self.covered += event["seq"] < self._evidence.newest
             if segment := (event.get("after") or {}).get("segment"):
                 self.segments.add(segment["path"])
+            if event["type"] == "log.restored":
+                self.losses.append(_loss(event))
             if policy := event.get("policy"):
                 self.policies.add(policy["sha256"])
             self._progress(self.count)
@@ -171,13 +174,25 @@ def _documents(evidence: Evidence) -> Iterator[tuple[str, Any]]:
         yield "values.json", list(map(dict, evidence.values))
 
 
-def _about(evidence: Evidence, events: int) -> dict[str, Any]:
+def _loss(event: Mapping[str, Any]) -> dict[str, Any]:
+    said = event.get("subject") or {}
+    return {
+        "event": event["seq"],
+        "first": said.get("first"),
+        "last": said.get("last"),
+        "evidence": said.get("evidence", "signed"),
+        "reason": event.get("reason_text"),
+    }
+
+
+def _about(evidence: Evidence, said: _Events) -> dict[str, Any]:
     return {
         "origin": evidence.origin,
         "made_at": rfc3339(evidence.made_at),
         "made_by": f"fwd2bot {fwd2bot_core.__version__}",
         "selection": dict(evidence.selection),
-        "events": events,
+        "events": said.count,
+        "losses": said.losses,
         "checkpoint": evidence.newest,
         "segments": evidence.segment is not None,
     }

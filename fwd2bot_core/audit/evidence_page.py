@@ -61,8 +61,14 @@ def certificate(about: Mapping[str, Any]) -> str:
         made_by=about["made_by"],
         events=about["events"],
         checkpoint=about["checkpoint"],
+        losses=_losses(about["losses"]),
         selection=json.dumps(about["selection"], sort_keys=True) if about["selection"] else "the whole log",
     )
+
+
+def _losses(losses: Sequence[Mapping[str, Any]]) -> str:
+    named = (f"events {one['first']} to {one['last']}, as event {one['event']} records" for one in losses)
+    return f"\n{' ' * 17}".join(named) or "none"
 
 
 _CERTIFICATE = """CERTIFICATION OF ELECTRONIC RECORDS
@@ -73,6 +79,7 @@ counsel adapt it to the rules of the forum where it is to be used.
 Records          {events} events of the audit log {origin}
 Selection        {selection}
 Covered by       the log's signed checkpoint of {checkpoint} events
+Recorded losses  {losses}
 Exported at      {made_at} by {made_by}
 SHA-256 of the   ________________________________________________________________
 bundle's file    (the export printed it; any hashing program computes it again)

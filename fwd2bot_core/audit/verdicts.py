@@ -15,6 +15,9 @@ class Verdict(StrEnum):
 
     VALID = "VALID"
     NOT_YET_ANCHORED = "NOT YET ANCHORED"  # nothing outside the ledger vouches for these events so far
+    LOSS_ACKNOWLEDGED = (
+        "RESTORED FROM BACKUP, ACKNOWLEDGED"  # by who is told of it again and again, and knows by now
+    )
     CLOCK_SUSPECT = "CLOCK SUSPECT"  # the order is proven, the times in it are doubtful
     RESTORED_FROM_BACKUP = "RESTORED FROM BACKUP"  # whole, but older than what is kept outside
     UNREADABLE = "UNREADABLE"  # not checked: this is neither good nor bad news
@@ -53,7 +56,7 @@ class Finding:
 
 
 _GRAVITY = {verdict: grave for grave, verdict in enumerate(Verdict)}
-_HARMLESS = {Verdict.VALID, Verdict.NOT_YET_ANCHORED}
+HARMLESS = frozenset({Verdict.VALID, Verdict.NOT_YET_ANCHORED, Verdict.LOSS_ACKNOWLEDGED})
 
 
 def worst(findings: Iterable[Finding]) -> Verdict:
@@ -62,8 +65,8 @@ def worst(findings: Iterable[Finding]) -> Verdict:
 
 
 def acceptable(findings: Iterable[Finding]) -> bool:
-    """Whether there is nothing but events that are still to be anchored."""
-    return worst(findings) in _HARMLESS
+    """Whether there is nothing but events that are still to be anchored, and losses that are acknowledged."""
+    return worst(findings) in HARMLESS
 
 
 def sharpened(findings: Iterable[Finding]) -> tuple[Finding, ...]:

@@ -124,7 +124,7 @@ def test_the_log_goes_on_with_new_anchors_and_stays_what_it_is(
     assert {(one.verdict, one.seq, one.until) for one in found.findings} == {(R, 510, 698)}
     since = last_checkpoint(house)
     assert since == found.anchored_to == found.events > 699
-    assert verify_log(house, since=since).findings == ()
+    assert {(one.verdict, one.seq) for one in verify_log(house, since=since).findings} == {(R, 510)}
     lie = altered(bodies(house)[520], reason_text="a lie")
     changed = audit_events.update().where(audit_events.c.seq == 520)
     execute(house, changed.values(body=lie, leaf=leaf_hash(lie)))

@@ -244,7 +244,8 @@ def restore(number: int, lost: list[tuple[int, bytes]]) -> bytes:
 
 
 def test_the_verdicts_are_the_product_s_in_its_order() -> None:
-    assert tuple(verdict.value for verdict in Verdict) == verify.VERDICTS
+    known = Verdict.LOSS_ACKNOWLEDGED  # strangers acknowledge nothing
+    assert tuple(verdict.value for verdict in Verdict if verdict is not known) == verify.VERDICTS
 
 
 def test_policies_that_events_name_are_there_word_for_word(tmp_path: Path) -> None:
