@@ -177,7 +177,7 @@ batches = sa.Table(
     sa.Column("bytes_in", sa.BigInteger),
     sa.Column("bytes_out", sa.BigInteger),
     *(sa.Column(f"{stage}_seconds", sa.Float) for stage in STAGES),
-    sa.Index(None, "run_id", "state"),
+    sa.Index("ix_batches_next", "run_id", "state", "planned_at", "id"),  # however many of a run wait
     sa.Index(None, "collection_id", "compressor_id", "state"),
     sa.Index("ix_batches_planned", "collection_id", **_only("state = 'planned'")),
 )

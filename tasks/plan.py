@@ -22,6 +22,7 @@ from infra.database import Ledger
 from infra.erasure_tables import erasure_items
 from infra.outage import once_back
 from infra.settings import Settings
+from infra.table_types import UtcDateTime
 from infra.tables import FAILED, PLANNED, BatchState, WorkState, batches, object_versions, runs, work
 from tasks.facts import unit_of
 from tasks.runs import Run, changing
@@ -127,10 +128,8 @@ def planned_batches(ledger: Ledger, run: Run) -> Iterator[Batch]:
     after: sa.ColumnElement[bool] = sa.true()
     while (found := once_back(partial(_next_batch, ledger, run, after))) is not None:
         batch, at = found
-        after = sa.or_(
-            batches.c.planned_at > at,
-            sa.and_(batches.c.planned_at == at, batches.c.id > batch.batch_id),
-        )
+        place = sa.tuple_(sa.literal(at, UtcDateTime()), sa.literal(batch.batch_id))
+        after = sa.tuple_(batches.c.planned_at, batches.c.id) > place
         yield batch
 
 

@@ -12,7 +12,7 @@ from unittest import mock
 
 import pytest
 
-from tests.bench import audit_append, first_word, memory, pass1, shapes
+from tests.bench import audit_append, commit, first_word, memory, pass1, scheduler, shapes
 
 
 def test_night_speed_measures_a_small_night(tmp_path: Path) -> None:
@@ -90,3 +90,18 @@ def test_memory_counts_a_process_of_its_own(tmp_path: Path) -> None:
     assert [(row["use"], row["batch"]) for row in said["rows"]] == [("train", 2)]
     assert all(row["peak_mb"] >= row["loaded_mb"] > 100 for row in said["rows"])
     assert (tmp_path / "memory.svg").read_bytes().startswith(b"<?xml")
+
+
+def test_commit_measures_a_small_night(tmp_path: Path) -> None:
+    assert commit.main(database=("sqlite",), images=2_000, out=tmp_path) in (0, 1)  # by the machine's speed
+    (row,) = json.loads((tmp_path / "commit.json").read_text())["rows"]
+    assert row["images"] == 2_000
+    assert all(row[f"{name}_a_second"] > 0 for name in ("registered", "planned", "committed"))
+
+
+def test_the_scheduler_drives_workers_that_sleep(tmp_path: Path) -> None:
+    words: dict[str, Any] = {"workers": 4, "batches": 24, "units": 2, "sleep": 0.05, "out": tmp_path}
+    assert scheduler.main(**words, goal=1e9, grown=1e9) == 0
+    said = json.loads((tmp_path / "scheduler.json").read_text())
+    assert said["wall_seconds"] >= said["ideal_seconds"] == pytest.approx(0.3)
+    assert said["batches_a_processor_second"] > 0
