@@ -150,9 +150,9 @@ class Plant:
         write_for_me(file, _toml(sections))
         return file
 
-    def deploy(self, config: Path) -> None:
+    def deploy(self, config: Path, *options: str) -> None:
         """Register an installation's schedules at the plant's Prefect, by the real command."""
-        done = fwd2bot("deploy", "--config", config, env=self.variables)
+        done = fwd2bot("deploy", "--config", config, *options, env=self.variables)
         if done.returncode:
             raise RuntimeError(done.stderr.strip())
 

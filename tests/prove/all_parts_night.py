@@ -28,7 +28,7 @@ PATIENCE = 2400.0  # seconds that one night may take, with all its runs
 LOOK_SECONDS = 0.1
 ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 WITHOUT_PREFECT = 600.0  # seconds that its server is away, at least
-PREFECT_SECONDS = 180.0  # that it may take afterwards to know how the night ended
+PREFECT_SECONDS = 180.0  # that it may take to answer again
 FIRST, LAST, APART = 0.04, 0.9, 0.08  # shares of a night: the first kill, the last one, between two
 
 
@@ -137,7 +137,11 @@ def follow(
 
 
 def follow_without_prefect(house: Installation, night: Night, caretaker: Caretaker) -> None:
-    """Prefect's server dies early in the night, and comes back when the night is over and ten minutes have passed."""
+    """Prefect's server dies early in the night, and comes back when the night is over and ten minutes have passed.
+
+    By then the night's process is gone and could not tell Prefect how it ended, so the run is closed there as dead; the
+    ledger has the night's own record.
+    """
     server, ends = house.plant.prefect.process, time.monotonic() + PATIENCE
     while (done := house.committed()) < FIRST * night.images:
         time.sleep(LOOK_SECONDS)
@@ -153,8 +157,18 @@ def follow_without_prefect(house: Installation, night: Night, caretaker: Caretak
     time.sleep(max(0.0, begun + WITHOUT_PREFECT - time.monotonic()))
     night.kills.append(Kill("prefect", server.name, done, round(time.monotonic() - begun, 1)))
     caretaker.keep_away(server.name, 0)
-    prefect.until(server.lives)
-    prefect.until(lambda: _ended(house), PREFECT_SECONDS)
+    prefect.until(lambda: _answers(house), PREFECT_SECONDS)
+    house.plant.deploy(house.config, "--close-stale")
+    if not _ended(house):
+        night.problems.append("a run is left open at Prefect, also after `fwd2bot deploy --close-stale`")
+    if (ledger := house.ledger.ask("SELECT state FROM runs")) != [("completed",)]:
+        night.problems.append(f"the ledger was to hold one completed run, not {ledger}")
+
+
+def _answers(house: Installation) -> bool:
+    with contextlib.suppress(OSError):
+        return bool(house.runs())
+    return False
 
 
 def _ended(house: Installation) -> bool:
