@@ -40,7 +40,7 @@ BACKFILL_STEPS = (
 DESTROY_STEPS = (
     "destroy.intended",  # a batch's intents are in the log
     "destroy.anchored",  # a checkpoint that covers them is kept outside
-    "destroy.deleted",  # one version was deleted, and nobody has asked the store yet
+    "destroy.deleted",  # a version was deleted, with up to seven more, and nobody has asked the store yet
     "destroy.confirmed",  # a batch's ends are written down
     "destroy.settled",  # what an earlier run left open was asked for
     "destroy.withdrawn",  # intents were taken back

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from fwd2bot_core.errors import BlockedByPolicy, Fwd2BotError, UsageError
 from fwd2bot_core.retention.disposition import ItemState
@@ -38,11 +39,12 @@ from tasks.destroy_order import (
     read_order,
     times,
 )
-from tasks.destroy_store import Answer, Judge, Looked, Whereabouts
+from tasks.destroy_store import Answer, Judge, Looked, Together, Whereabouts
 from tasks.destroy_survey import OPEN, Line, check_list, line_of, parts, survey, token_of, verdicts
 from tasks.holds import held_now
 
 BATCH = 50  # items between two checkpoints
+AT_ONCE = 8  # requests that wait for the store together
 _GOING = (ItemState.LISTED, ItemState.INTENT)
 
 Progress = Callable[[int, int], None]
@@ -72,6 +74,7 @@ class _Run:
     role: str
     store: ObjectStore  # of the originals; one for the run, since to reach a store anew takes longer than a request
     found: Outcome
+    together: Together = stores.one_by_one
 
 
 def execute(
@@ -95,18 +98,16 @@ def execute(
         found = Outcome(list_id, dry_run, token_of(connection, order, lines), lines)
     if problem is None and not dry_run:
         _require_token(token, found.token)
-    run = _Run(house, order, role, house.originals(order.collection), found)
-    if not dry_run:
-        _settle(run)
-    if problem is not None:
+    with stores.asking(AT_ONCE) as together:
+        run = _Run(house, order, role, house.originals(order.collection), found, together)
         if not dry_run:
-            _take_back(run, problem)
-        raise problem
-    by = stores.judge(house, order)
-    if dry_run:
-        _show(run, by, progress)
-    else:
-        _carry_out(run, by, progress)
+            _settle(run)
+        if problem is not None:
+            if not dry_run:
+                _take_back(run, problem)
+            raise problem
+        by = stores.judge(house, order)
+        (_show if dry_run else _carry_out)(run, by, progress)
     return found
 
 
@@ -128,7 +129,7 @@ def _show(run: _Run, by: Judge, progress: Progress) -> None:
     shown = {line.number: line for line in found.lines}
     wanted = [going[line.number] for line in found.lines if line.goes]
     for done, part in enumerate(parts(wanted, BATCH)):
-        looked = stores.look(run.house, run.order, by, run.store, part)
+        looked = stores.look(run.house, run.order, by, run.store, part, run.together)
         found.waiting |= looked.waiting
         for item in part:
             if (kept := looked.kept.get(item.id)) is not None:
@@ -153,7 +154,7 @@ def _carry_out(run: _Run, by: Judge, progress: Progress) -> None:
 
 def _destroy(run: _Run, by: Judge, part: Sequence[Item]) -> None:
     """The straight line, for one batch."""
-    looked = stores.look(run.house, run.order, by, run.store, part)
+    looked = stores.look(run.house, run.order, by, run.store, part, run.together)
     run.found.waiting |= looked.waiting
     meant, last = _intend(run, part, looked)
     if last is None:
@@ -163,14 +164,15 @@ def _destroy(run: _Run, by: Judge, part: Sequence[Item]) -> None:
     checks.log_is_anchored(signed.size, len(signed.anchored), last)
     reach("destroy.anchored")
     ends = list[tuple[int, Answer, Whereabouts]]()
-    for item in meant:
-        try:
-            answer = _delete(run, item)
-        except Kept as kept:
-            _write_end(run, item.id, kept)
-            continue
-        reach("destroy.deleted")
-        ends.append((item.id, answer, stores.whereabouts(run.store, item)))
+    for group in parts(meant, AT_ONCE):
+        answers, kept = _delete(run, group)
+        for _ in answers:
+            reach("destroy.deleted")
+        for number, why in kept.items():
+            _write_end(run, number, why)
+        asked = [item for item in group if item.id in answers]
+        found = run.together(partial(stores.whereabouts, run.store), asked)
+        ends += ((item.id, answers[item.id], where) for item, where in zip(asked, found, strict=True))
     _confirm(run, ends)
     reach("destroy.confirmed")
 
@@ -196,18 +198,28 @@ def _intend(run: _Run, part: Sequence[Item], looked: Looked) -> tuple[list[Item]
     return meant, max((item.intent_seq for item in meant if item.intent_seq is not None), default=None)
 
 
-def _delete(run: _Run, item: Item) -> Answer:
-    """Delete one version while nobody can place a hold or take its intent back. Raises ``Kept``.
+def _delete(run: _Run, group: Sequence[Item]) -> tuple[dict[int, Answer], dict[int, Kept]]:
+    """Delete some versions together while nobody can place a hold or take their intents back: what the store answered,
+    and those that stay; by object version.
 
     The only transaction that waits for a store: a hold is placed either before, and met here, or after, and sees that
     the version has gone.
     """
+    kept, going = dict[int, Kept](), list[Item]()
     with run.house.ledger.write() as connection:
         audit_log.hold(connection)
-        now = items(connection, run.order, ItemState, [item.id], lock=True)[0]
-        checks.intent_stands(now.state, now.intent_seq)
-        checks.not_held(held_now(connection, [item.id]).get(item.id, []))
-        return stores.delete(run.store, item)
+        numbers = [item.id for item in group]
+        held = held_now(connection, numbers)
+        for item in items(connection, run.order, ItemState, numbers, lock=True):
+            try:
+                checks.intent_stands(item.state, item.intent_seq)
+                checks.not_held(held.get(item.id, []))
+            except Kept as why:
+                kept[item.id] = why
+            else:
+                going.append(item)
+        answers = run.together(partial(stores.delete, run.store), going)
+    return {item.id: answer for item, answer in zip(going, answers, strict=True)}, kept
 
 
 def _confirm(run: _Run, ends: Sequence[tuple[int, Answer, Whereabouts]]) -> None:
@@ -250,7 +262,9 @@ def _settle(run: _Run) -> None:
     """Ask the store what became of items that an earlier run left open. Deletes nothing."""
     with run.house.ledger.read() as connection:
         left = items(connection, run.order, [ItemState.INTENT, ItemState.UNKNOWN])
-    asked = [(item, stores.whereabouts(run.store, item)) for item in left if item.reason != GONE_UNANCHORED]
+    open_ones = [item for item in left if item.reason != GONE_UNANCHORED]
+    found = run.together(partial(stores.whereabouts, run.store), open_ones)
+    asked = list(zip(open_ones, found, strict=True))
     there = [item.id for item, where in asked if where.gone is False and item.state is ItemState.UNKNOWN]
     _confirm(run, [(item.id, Answer.NOT_ASKED, where) for item, where in asked if where.gone is True])
     if there:

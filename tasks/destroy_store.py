@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -35,6 +38,9 @@ from infra.objects import ObjectInfo, ObjectStore, Versions
 from tasks import destroy_checks as checks
 from tasks.destroy_checks import Kept
 from tasks.destroy_order import Item, Order
+
+Together = Callable[[Callable[[Item], Any], Sequence[Item]], list[Any]]
+"""Puts one question about each item to a store; the answers in the items' order."""
 
 
 class Answer(StrEnum):
@@ -87,15 +93,32 @@ def judge(house: Installation, order: Order) -> Judge:
     return Judge(compressor, probes)
 
 
-def look(house: Installation, order: Order, by: Judge, store: ObjectStore, some: Sequence[Item]) -> Looked:
+def one_by_one(ask: Callable[[Item], Any], some: Sequence[Item]) -> list[Any]:
+    """A ``Together`` that waits for each answer before the next question."""
+    return [ask(item) for item in some]
+
+
+@contextmanager
+def asking(at_once: int) -> Iterator[Together]:
+    """A ``Together`` with so many questions under way."""
+    if at_once == 1:
+        yield one_by_one
+        return
+    with ThreadPoolExecutor(at_once, "destroy") as pool:
+        yield lambda ask, some: list(pool.map(ask, some))
+
+
+def look(
+    house: Installation, order: Order, by: Judge, store: ObjectStore, some: Sequence[Item], together: Together
+) -> Looked:
     """Read each original from ``store`` and its tokens back, and measure the one against the other; writes nothing."""
-    found = Looked()
-    shards = dict[str, bytes]()
+    found, shards = Looked(), dict[str, bytes]()
     ready = dict[int, tuple[Prepared, npt.NDArray[Any], ObjectInfo]]()
-    for item in some:
+    for item, read in zip(some, together(partial(_original, store), some), strict=True):
         try:
-            prepared, info = _original(store, by, item)
-            ready[item.id] = (prepared, _tokens(house, order, shards, item), info)
+            if isinstance(read, Exception):
+                raise read
+            ready[item.id] = (_prepared(by, read[0]), _tokens(house, order, shards, item), read[1])
         except Kept as kept:
             found.kept[item.id] = kept
         except StoreError as error:
@@ -104,22 +127,32 @@ def look(house: Installation, order: Order, by: Judge, store: ObjectStore, some:
     return found
 
 
-def _original(store: ObjectStore, by: Judge, item: Item) -> tuple[Prepared, ObjectInfo]:
+def _original(store: ObjectStore, item: Item) -> tuple[bytes, ObjectInfo] | Kept | StoreError:
+    """Its bytes, or why there are none: an answer of its own, since others are asked for meanwhile."""
     unit = item.unit
-    checks.names_one_version(unit.identity)
     try:
+        checks.names_one_version(unit.identity)
         info = next((i for i in versions(store, unit.key) if i.identity == unit.identity), None)
         data = store.read(unit.key, identity=unit.identity)
         if info is None:
-            raise Kept(ItemState.MISSING, "missing", "the store does not list this version")
+            return Kept(ItemState.MISSING, "missing", "the store does not list this version")
         digest = hashlib.sha256(data).hexdigest()
         checks.original_is_unchanged((unit.size, unit.content_sha256), (info.size, len(data), digest))
-        return by.compressor.prepare(data), info
+        return data, info
     except ObjectMissing as error:
-        raise Kept(ItemState.MISSING, "missing", str(error)) from None
+        return Kept(ItemState.MISSING, "missing", str(error))
     except ObjectChanged as error:
-        raise Kept(ItemState.CHANGED, "changed", str(error)) from None
-    except (ObjectForbidden, ImageRejected) as error:
+        return Kept(ItemState.CHANGED, "changed", str(error))
+    except ObjectForbidden as error:
+        return Kept(ItemState.BLOCKED, "unreadable", str(error))
+    except (Kept, StoreError) as why:
+        return why
+
+
+def _prepared(by: Judge, data: bytes) -> Prepared:
+    try:
+        return by.compressor.prepare(data)
+    except ImageRejected as error:
         raise Kept(ItemState.BLOCKED, "unreadable", str(error)) from None
 
 

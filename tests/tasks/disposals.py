@@ -277,6 +277,8 @@ def make_world(
     """
     use_compressor(monkeypatch, Grown())
     monkeypatch.setattr(infra.installation, "load", lambda name, *, view, threads, limits, device: Grown())
+    if originals is None:  # Stormy's answers are told by how many were given before
+        monkeypatch.setattr(tasks.destroy, "AT_ONCE", 1)
     stormy = Stormy(f"disposals-{next(_fresh)}")
     root.mkdir(exist_ok=True)
     (root / "vault").mkdir()
