@@ -28,6 +28,7 @@ from PIL import (
 )
 
 from fwd2bot_core.compressor.formats import Sniffed, describe, sniff
+from fwd2bot_core.compressor.grey import Grey
 from fwd2bot_core.compressor.pixels import to_rgb
 from fwd2bot_core.errors import ImageRejected, RejectReason
 
@@ -77,21 +78,24 @@ class Decoded:
     notes: tuple[str, ...] = ()  # what a person should know: first frame of several, values stretched, ...
 
 
-def decode(data: bytes, limits: DecodeLimits, *, target: tuple[int, int] | None = None) -> Decoded:
+def decode(
+    data: bytes, limits: DecodeLimits, *, target: tuple[int, int] | None = None, grey: Grey = "range"
+) -> Decoded:
     """Decode one image file; raises ``ImageRejected`` and nothing else, whatever the bytes are.
 
     ``target`` (width, height) is what the caller will resize to: a JPEG may then be decoded at 1/2, 1/4 or
-    1/8 scale, never below twice the target. The first frame or page of several is used, and noted.
+    1/8 scale, never below twice the target. ``grey``: as ``pixels.to_rgb`` takes it. The first frame or page
+    of several is used, and noted.
     """
     name = _recognised(data, limits)
     _quieten(limits)
     try:
-        return _decoded(data, name, limits, target)
+        return _decoded(data, name, limits, target, grey)
     except ImageRejected:
         raise
     except Exception as error:
         if name == "PNG" and (bare := _without_metadata(data)) != data:
-            return _second_try(bare, limits, error)
+            return _second_try(bare, limits, grey, error)
         raise _rejected(name, error) from error
 
 
@@ -138,7 +142,9 @@ def _quieten(limits: DecodeLimits) -> None:
         Image.MAX_IMAGE_PIXELS = limits.max_pixels
 
 
-def _decoded(data: bytes, name: str, limits: DecodeLimits, target: tuple[int, int] | None) -> Decoded:
+def _decoded(
+    data: bytes, name: str, limits: DecodeLimits, target: tuple[int, int] | None, grey: Grey
+) -> Decoded:
     with _OPEN[name](io.BytesIO(data), "") as image:
         _refuse_bombs(image.size, limits)
         width, height = image.size
@@ -146,10 +152,10 @@ def _decoded(data: bytes, name: str, limits: DecodeLimits, target: tuple[int, in
             _refuse_thumbnails(image)
         if target is not None and isinstance(image, JpegImagePlugin.JpegImageFile):
             image.draft(None, (2 * max(target), 2 * max(target)))
-        grey = _grey_range(image)
+        depth = _grey_range(image)
         image.load()
         turn = _UPRIGHT.get(_orientation(image))
-        rgb, note = to_rgb(image, **grey)
+        rgb, note = to_rgb(image, **depth, grey=grey)
         notes = tuple(text for text in (_frames(image), note) if text)
     if turn is not None:
         rgb = rgb.transpose(turn)
@@ -220,9 +226,9 @@ def _without_metadata(data: bytes) -> bytes:
     return b"".join(kept)
 
 
-def _second_try(bare: bytes, limits: DecodeLimits, first: Exception) -> Decoded:
+def _second_try(bare: bytes, limits: DecodeLimits, grey: Grey, first: Exception) -> Decoded:
     try:
-        found = _decoded(bare, "PNG", limits, None)
+        found = _decoded(bare, "PNG", limits, None, grey)
     except ImageRejected:
         raise
     except Exception as error:

@@ -69,7 +69,7 @@ class FakeCompressor:
     def prepare(self, data: bytes) -> Prepared:
         """Pixels [crops, H, W, 3] uint8, 16x16 where the view asks for no other size; raises ``ImageRejected``."""
         size = self._view.size or _SIZE
-        found = decode(data, self._limits, target=self._view.least(size))
+        found = decode(data, self._limits, target=self._view.least(size), grey=self._view.grey)
         crops = cut(found.image, self._view.crops)
         pixels = np.stack([np.asarray(crop.resize(size, Image.Resampling.BOX)) for crop in crops])
         return Prepared(pixels, found.width, found.height, found.format)

@@ -88,7 +88,7 @@ class Fwd2BotCompressor:
         The file is decoded once, and never smaller than its finest crop needs.
         """
         wanted = self._view.least(self._size) if self.method.processor is None else None
-        found = decode(data, self._limits, target=wanted)
+        found = decode(data, self._limits, target=wanted, grey=self._view.grey)
         looks = [self._eye.see(crop) for crop in cut(found.image, self._view.crops)]
         return Prepared(self._eye.gather(looks), found.width, found.height, found.format)
 

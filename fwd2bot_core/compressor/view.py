@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
+from fwd2bot_core.compressor.grey import Grey
 from fwd2bot_core.compressor.manifest import canonical, sha256
 from fwd2bot_core.compressor.protocol import CompressorSpec
 from fwd2bot_core.errors import UsageError
@@ -90,6 +91,7 @@ class View:
     tiles: tuple[int, int] = (1, 1)  # columns, rows; 1x1 is none
     overlap: float = 0.0  # of neighbouring tiles, as a share of a tile
     regions: tuple[Region, ...] = ()
+    grey: Grey = "range"  # how more than 8 bits of grey become 8; see ``pixels.to_rgb``
 
     def __post_init__(self) -> None:
         """Raises ``UsageError``, which names what cannot be."""
@@ -152,6 +154,9 @@ class View:
             {"name": r.name, "left": r.left, "top": r.top, "width": r.width, "height": r.height}
             for r in self.regions
         ]
+        grey = (
+            {} if self.grey == "range" else {"grey": self.grey}
+        )  # views from before it keep their fingerprint
         return {
             "k": self.k,
             "size": None if self.size is None else list(self.size),
@@ -159,6 +164,7 @@ class View:
             "tiles": list(self.tiles),
             "overlap": self.overlap,
             "regions": boxes,
+            **grey,
         }
 
     def _tiles(self) -> tuple[Crop, ...]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from fwd2bot_core.compressor.grey import Grey
 from fwd2bot_core.compressor.view import Region, View
 
 
@@ -26,6 +27,14 @@ class ViewSettings(BaseModel):
         {}, description="name = [left, top, width, height], shares of the upright photo"
     )
 
+    grey: Grey = Field(
+        "range",
+        description="16-bit grey to 8 bits: by its whole range, or from the 0.5th to the 99.5th percentile",
+        exclude_if=lambda grey: (
+            grey == "range"
+        ),  # a training that was begun before there was a choice goes on
+    )
+
     def view(self) -> View:
         """Raises ``UsageError`` for what cannot be."""
         regions = tuple(Region(name, *box) for name, box in self.regions.items())
@@ -36,4 +45,5 @@ class ViewSettings(BaseModel):
             tiles=self.tiles,
             overlap=self.overlap,
             regions=regions,
+            grey=self.grey,
         )

@@ -45,6 +45,34 @@ def test_a_dark_16_bit_picture_stays_dark() -> None:
     assert greys(saved(row([0, 200, 255], np.uint16), "PNG")) == [0, 1, 1]
 
 
+@pytest.mark.parametrize("format", ["PNG", "TIFF"])
+def test_by_percentiles_a_dark_16_bit_picture_shows_and_a_hot_pixel_does_not_count(format: str) -> None:
+    values = [*range(1000, 2000), 65535, 0]
+    decoded = decode(saved(row(values, np.uint16), format), LIMITS, grey="percentile")
+    shown = list(np.asarray(decoded.image)[0, :, 0])
+    low, high = 1004, 1995  # five of 1,002 lie below, and five above
+    assert decoded.notes == (f"grey values stretched from {low}..{high}",)
+    assert shown[:5] == [0] * 5
+    assert shown[995:1001] == [255] * 6
+    assert shown[500] == round((1500 - low) * 255 / (high - low))
+
+
+def test_by_percentiles_any_numbers_and_none() -> None:
+    def greys_by(values: list[float]) -> list[int]:
+        shown = decode(saved(row(values, np.float32), "TIFF"), LIMITS, grey="percentile").image
+        return [int(value) for value in np.asarray(shown)[0, :, 0]]
+
+    assert greys_by([0.25, 0.5, 0.75]) == [0, 128, 255]
+    assert greys_by([np.nan, 3.0, 4.0]) == [0, 0, 255]
+    assert greys_by([np.nan, np.inf]) == [0, 0]
+    assert greys_by([7.0, 7.0]) == [0, 0]
+
+
+def test_8_bits_are_never_stretched() -> None:
+    data = saved(Image.fromarray(np.array([[100, 101]], np.uint8)), "PNG")
+    assert list(np.asarray(decode(data, LIMITS, grey="percentile").image)[0, :, 0]) == [100, 101]
+
+
 def test_12_bits_in_a_tiff_fill_the_range() -> None:
     image = Image.frombytes("I;16", (3, 1), np.array([0, 2048, 4095], "<u2").tobytes())
     assert list(np.asarray(to_rgb(image, grey_bits=12)[0])[0, :, 0]) == [0, 128, 255]

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from fwd2bot_core.compressor.preprocess import cut
 from fwd2bot_core.compressor.protocol import CompressorSpec
 from fwd2bot_core.compressor.view import MAX_CROPS, Region, View, seen_through
+from fwd2bot_core.compressor.view_settings import ViewSettings
 from fwd2bot_core.errors import UsageError
 from tests.core.compressor.pictures import gradient
 
@@ -254,3 +255,13 @@ def test_the_same_share_written_otherwise_is_the_same_view() -> None:
     ]
     assert len({json.dumps(view.as_json()) for view in views}) == 1
     assert len(set(views)) == 1
+
+
+def test_how_grey_is_shown_is_part_of_the_fingerprint_and_what_was_before_stays() -> None:
+    assert "grey" not in View().as_json()
+    assert "grey" not in ViewSettings().model_dump()
+    stretched = ViewSettings(grey="percentile")
+    assert stretched.model_dump()["grey"] == "percentile"
+    spec = seen_through(OWN, SETTLED, replace(SETTLED, grey=stretched.view().grey))
+    assert spec.preprocessing["view"]["grey"] == "percentile"
+    assert spec.fingerprint != OWN.fingerprint == seen_through(OWN, SETTLED, SETTLED).fingerprint
