@@ -36,7 +36,7 @@ check: $(VENV)/.installed-test
 
 # Every bench runs, whatever the one before found; those that missed a goal are named at the end.
 bench: $(VENV)/.installed-test
-	@missed=; for name in listing pass1 first_word memory codecs audit_append audit_verify policy_decide night_speed; do \
+	@missed=; for name in listing pass1 first_word memory codecs audit_append audit_verify policy_decide night_speed speed; do \
 		$(BIN)/python -m tests.bench.$$name || missed="$$missed $$name"; \
 	done; test -z "$$missed" || { echo "missed its goal:$$missed"; exit 1; }
 

@@ -122,7 +122,7 @@ def _round(
 
     def a_night() -> NightSummary:
         with tempfile.TemporaryDirectory(prefix="fwd2bot-night-") as folder:
-            settings = _settings(root, Path(folder), workers, bundle, batch_size, micro_batch)
+            settings = night_settings(root, Path(folder), workers, bundle, batch_size, micro_batch)
             return run_night(settings, None, meter)
 
     if turn % 2 == 0:
@@ -144,9 +144,10 @@ def _round(
     )
 
 
-def _settings(
+def night_settings(
     root: Path, folder: Path, workers: int, bundle: str, batch_size: int, micro_batch: int
 ) -> Settings:
+    """A night over the photos in ``root`` on worker processes of this machine, its archive in ``folder``."""
     return Settings(
         archive=ArchiveSettings(store=str(folder / "archive"), ledger=str(folder / "ledger.sqlite")),
         audit=AuditSettings(key=str(folder / "audit-key")),

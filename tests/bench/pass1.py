@@ -51,8 +51,8 @@ def ways(net: DoubleForward, batch: int, k: int) -> dict[str, Way]:
     device, side = net.summary_tokens.device, net.lvlm.base.config.vision_config.image_size
     dice = torch.Generator().manual_seed(batch)
     pixels = torch.randint(0, 256, (batch, 3, side, side), dtype=torch.uint8, generator=dice).to(device)
-    model = _plain_model(net)
-    options: dict[str, Any] = {"inputs_embeds": _embeddings(net, pixels, k), "use_cache": False}
+    model = plain_model(net)
+    options: dict[str, Any] = {"inputs_embeds": embeddings(net, pixels, k), "use_cache": False}
 
     def plain() -> torch.Tensor:
         said = model(pixel_values=net.normalised(pixels), output_hidden_states=True, **options)
@@ -66,7 +66,7 @@ def ways(net: DoubleForward, batch: int, k: int) -> dict[str, Way]:
     return {"plain": plain, "backbone": backbone, "ours": lambda: net.summarise(net.visual(pixels), k)}
 
 
-def _plain_model(net: DoubleForward) -> Any:
+def plain_model(net: DoubleForward) -> Any:
     """The model as ``transformers`` has it, with pass 1's view as its language model; no weight is copied."""
     shared = {id(p): p for p in net.lvlm.base.parameters()}
     made = copy.deepcopy(net.lvlm.base, memo=dict(shared))
@@ -74,7 +74,7 @@ def _plain_model(net: DoubleForward) -> Any:
     return made
 
 
-def _embeddings(net: DoubleForward, pixels: torch.Tensor, k: int) -> torch.Tensor:
+def embeddings(net: DoubleForward, pixels: torch.Tensor, k: int) -> torch.Tensor:
     """[B, L, d]: opening, the image's placeholders, prompt, summary tokens."""
     with torch.inference_mode():
         shown = net.visual(pixels[:1]).shape[1]
