@@ -124,7 +124,7 @@ def losses(connection: sa.Connection) -> list[bytes]:
     return [bytes(row.body) for row in _rows(connection)]
 
 
-def _rows(connection: sa.Connection) -> Sequence[sa.Row[tuple[int, bytes]]]:
+def _rows(connection: sa.Connection) -> Sequence[Any]:
     return connection.execute(
         sa.select(audit_events.c.seq, audit_events.c.body)
         .where(audit_events.c.run_id == _RUN, audit_events.c.type == RESTORED)
