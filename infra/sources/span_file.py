@@ -39,7 +39,7 @@ class SpanFile(io.RawIOBase):
 
     def read(self, size: int = -1) -> bytes:
         left = max(0, self._info.size - self._at)
-        wanted = left if size is None or size < 0 else min(size, left)
+        wanted = left if size < 0 else min(size, left)
         if wanted > MOST:
             raise ImageRejected(RejectReason.NOT_AN_IMAGE, f"a header or directory of {wanted:,} bytes in it")
         first = self._at - self._held_from
