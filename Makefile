@@ -36,7 +36,7 @@ check: $(VENV)/.installed-test
 
 # Every bench runs, whatever the one before found; those that missed a goal are named at the end.
 bench: $(VENV)/.installed-test
-	@missed=; for name in listing pass1 first_word memory codecs audit_append audit_verify policy_decide night_speed speed; do \
+	@missed=; for name in listing pass1 first_word memory codecs audit_append audit_verify policy_decide execution night_speed speed; do \
 		$(BIN)/python -m tests.bench.$$name || missed="$$missed $$name"; \
 	done; test -z "$$missed" || { echo "missed its goal:$$missed"; exit 1; }
 
@@ -48,6 +48,8 @@ gpu: $(VENV)/.installed-test
 # Goes on where it was stopped; the rivals take some hours, of which one call spends four at most.
 prove: $(VENV)/.installed-test
 	$(BIN)/python -m tests.prove.kills
+	$(BIN)/python -m tests.prove.destruction
+	$(BIN)/python -m tests.prove.guards
 	$(BIN)/python -m tests.prove.all_parts
 	$(BIN)/python -m tests.prove.endurance
 	$(BIN)/python -m tests.prove.fidelity_auroc

@@ -12,7 +12,8 @@ from unittest import mock
 
 import pytest
 
-from tests.bench import audit_append, commit, first_word, memory, pass1, scheduler, shapes
+from tests.bench import audit_append, commit, execution, first_word, memory, pass1, scheduler, shapes
+from tests.servers.seaweedfs import S3Server
 
 
 def test_night_speed_measures_a_small_night(tmp_path: Path) -> None:
@@ -105,3 +106,10 @@ def test_the_scheduler_drives_workers_that_sleep(tmp_path: Path) -> None:
     said = json.loads((tmp_path / "scheduler.json").read_text())
     assert said["wall_seconds"] >= said["ideal_seconds"] == pytest.approx(0.3)
     assert said["batches_a_processor_second"] > 0
+
+
+def test_execution_destroys_two_small_lists(tmp_path: Path, s3_server: S3Server) -> None:
+    row = execution.measure(tmp_path, s3_server, 2, 1)
+    assert row["requests"] == 10
+    assert row["ratio"] > 0
+    assert [len(seconds) for seconds in row["seconds"].values()] == [1, 1]
