@@ -14,6 +14,7 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from flows.app import DEFAULTS, Common, app, config_app, terminal
+from flows.capacity import NOTHING_SUPPOSED, Supposed, show_capacity
 from fwd2bot_core.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -21,11 +22,17 @@ if TYPE_CHECKING:
 
 
 @app.command
-def plan(collection: str | None = None, *, common: Common = DEFAULTS) -> int:
-    """What a night would do: images, bytes, time and stored bytes. Writes nothing.
+def plan(
+    collection: str | None = None, *, supposed: Supposed = NOTHING_SUPPOSED, common: Common = DEFAULTS
+) -> int:
+    """What a night would do: images, bytes, time and stored bytes. Writes nothing. With --images: what so many would
+    take, in hours, requests, bytes and money, and why; that needs no archive.
 
     Example: fwd2bot plan line-1
+    Example: fwd2bot plan --images 100M --gpus 64 --model llava-1.5-7b
     """
+    if supposed.images is not None:
+        return show_capacity(supposed, common)
     from flows.render import show_plan
     from infra.installation import opened
     from tasks.estimate import estimate

@@ -5,8 +5,6 @@ Gathers what ``kpi``, ``kpi_fidelity``, ``kpi_money`` and ``kpi_pilot`` know. Kn
 
 from __future__ import annotations
 
-import contextlib
-import secrets
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -14,7 +12,6 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from fwd2bot_core.errors import UsageError
 from infra import audit_log, history
 from infra.installation import Installation
 from tasks import kpi, kpi_fidelity, kpi_money, policies
@@ -22,8 +19,8 @@ from tasks.kpi import Holdings, Month
 from tasks.kpi_fidelity import Trend
 from tasks.kpi_money import Line
 from tasks.kpi_pilot import Pilot
+from tasks.page import page, write_page
 from tasks.policies import PolicyState
-from tasks.units import duration, size, visible
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,23 +113,7 @@ def figures(found: Kpi) -> dict[str, Any]:
 
 def as_html(found: Kpi) -> str:
     """One page."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    made = Environment(
-        loader=PackageLoader("tasks"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    made.filters |= {
-        "number": lambda value: f"{value:,}",
-        "size": size,
-        "duration": duration,
-        "visible": visible,
-        "at": lambda moment: f"{moment:%Y-%m-%d %H:%M} UTC",
-    }
-    return made.get_template("kpi.html").render(found=found, figures=figures(found))
+    return page("kpi.html", found=found, figures=figures(found))
 
 
 def _plain(found: Pilot) -> dict[str, Any]:
@@ -144,11 +125,4 @@ def _plain(found: Pilot) -> dict[str, Any]:
 
 def write(found: Kpi, path: Path) -> None:
     """The page as a file, whole or not at all. Raises ``UsageError``."""
-    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        beside.write_text(as_html(found), encoding="utf-8")
-        beside.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            beside.unlink()
-        raise UsageError(f"cannot write {path}: {error.strerror}. Name another file.") from None
+    write_page(as_html(found), path)
