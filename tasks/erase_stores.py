@@ -23,6 +23,7 @@ from infra.crashpoints import reach
 from infra.installation import Installation
 from infra.objects import ObjectInfo, ObjectStore, Versions
 from infra.retention_tables import disposition_items, disposition_lists
+from infra.sources.containers import Containers
 from infra.tables import shards, work
 from tasks import destroy_store
 from tasks.destroy_order import Item
@@ -46,6 +47,8 @@ class Remains:
 def delete_original(store: ObjectStore, unit: Unit) -> str | None:
     """Delete exactly this version, and every other one of its key with the very same bytes. None where that was done;
     else why not. What a store answers proves nothing: ``remains`` asks again."""
+    if isinstance(store, Containers):
+        store.forget(unit.key)  # what is kept of a container names the photos in it
     if not _named(unit):
         return None if _there(store, unit) is False else BY_HAND
     try:

@@ -23,7 +23,7 @@ from fwd2bot_core.errors import (
 )
 from infra.objects import LegalHolds, ObjectInfo, ObjectStore, S3Options, Spans, Versions, open_store
 from infra.sources import tiff_pages, zip_members
-from infra.sources.index import ContainerRules, Index, index
+from infra.sources.index import ContainerRules, Index, forget, index, look_into
 from infra.sources.places import INSIDE, Place, inside, parted
 
 
@@ -101,6 +101,11 @@ class Containers:
         if self.rules.opens(info.key) and not self._is_one_page(info):
             raise ObjectForbidden(f"{info.key!r} in {self.uri} may hold several photos; delete it by hand.")
         self.store.delete_version(info)
+
+    def forget(self, key: str) -> None:
+        """Delete what the archive keeps of the container that a member lies in, since that names the member."""
+        if (container := self._container(key)) is not None:
+            forget(self.store, self.archive, container)
 
     def opened(self, info: ObjectInfo) -> Iterator[ObjectInfo]:
         """Its members; itself if it is a member or no container, is refused, or is a TIFF file of one page."""
@@ -197,8 +202,11 @@ class VersionedContainers(Containers):
         assert isinstance(store, Versions)
         if container is None:
             return store.versions_of(key)
-        versions = [info for info in store.versions_of(container) if not info.marker]
-        return [one for info in versions for one in self.opened(info) if one.key == key]
+        found = list[ObjectInfo]()
+        for info in store.versions_of(container):
+            members = () if info.marker else look_into(store, info).members
+            found += [one for member in members if (one := inside(info, member)).key == key]
+        return found
 
 
 def _spans(store: ObjectStore) -> Spans:

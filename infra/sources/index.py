@@ -1,7 +1,8 @@
-"""What a container holds, read once and then kept in the archive: one small object a container's version.
+"""What a container holds, read once and then kept in the archive: one small object a container.
 
 An index is made from the container alone, so that to make it twice is to make it once. What is refused is kept too: a
-damaged file is not read again each night. Knows the kinds of containers. Knows nothing of ledgers.
+damaged file is not read again each night. An index names photos, so it goes when the container is another one. Knows
+the kinds of containers. Knows nothing of ledgers.
 """
 
 from __future__ import annotations
@@ -16,7 +17,14 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Literal
 
-from fwd2bot_core.errors import ImageRejected, IntegrityError, ObjectExists, ObjectMissing, RejectReason
+from fwd2bot_core.errors import (
+    ImageRejected,
+    IntegrityError,
+    ObjectExists,
+    ObjectMissing,
+    RejectReason,
+    StoreError,
+)
 from infra.objects import ObjectInfo, ObjectStore, Spans
 from infra.sources import tar_members, tiff_pages, zip_members
 from infra.sources.places import Member, Place
@@ -59,17 +67,32 @@ class Index:
 
 
 def index(originals: ObjectStore, archive: ObjectStore, info: ObjectInfo) -> Index:
-    """Of that version. Raises ``StoreError``; ``IntegrityError`` for a kept index that cannot be read."""
+    """Of the version that its key holds now. Raises ``StoreError``; ``IntegrityError`` for a kept index that cannot be
+    read."""
     path = _path(originals.uri, info)
     try:
         return _parsed(path, archive.read(path))
     except ObjectMissing:
         pass
-    assert isinstance(originals, Spans)
-    found = _made(SpanFile(originals, info), info)
+    found = look_into(originals, info)
     with contextlib.suppress(ObjectExists):  # somebody made the same
         archive.create(path, _body(found))
+    forget(originals, archive, info.key, but=path)
     return found
+
+
+def look_into(originals: ObjectStore, info: ObjectInfo) -> Index:
+    """Of any version, made anew and not kept. Raises ``StoreError``."""
+    assert isinstance(originals, Spans)
+    return _made(SpanFile(originals, info), info)
+
+
+def forget(originals: ObjectStore, archive: ObjectStore, key: str, *, but: str = "") -> None:
+    """Delete what is kept of a container, which may be made again; one that cannot be deleted stays."""
+    for kept in list(archive.list(_folder(originals.uri, key))):
+        if kept.key != but:
+            with contextlib.suppress(StoreError):
+                archive.delete_version(kept)
 
 
 def is_photo(name: str) -> bool:
@@ -112,8 +135,13 @@ def _distinct(members: Iterator[Member]) -> Iterator[Member]:
 
 
 def _path(uri: str, info: ObjectInfo) -> str:
-    digest = hashlib.sha256(json.dumps([uri, info.key, info.identity, info.size]).encode()).hexdigest()
-    return f"{FOLDER}/{digest[:2]}/{digest}.json.gz"
+    version = hashlib.sha256(json.dumps([info.identity, info.size]).encode()).hexdigest()[:32]
+    return f"{_folder(uri, info.key)}{version}.json.gz"
+
+
+def _folder(uri: str, key: str) -> str:
+    digest = hashlib.sha256(json.dumps([uri, key]).encode()).hexdigest()
+    return f"{FOLDER}/{digest[:2]}/{digest}/"
 
 
 def _body(found: Index) -> bytes:
