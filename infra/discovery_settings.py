@@ -10,7 +10,7 @@ from typing import Literal
 from pydantic import Field
 
 from infra.setting_types import Cron, Location, Section
-from infra.sources.index import ContainerRules
+from infra.sources.rules import ContainerRules
 
 
 class ContainerSettings(Section):

@@ -47,7 +47,7 @@ from infra.objects import ObjectStore, S3Options, open_store
 from infra.objects.named import create_named
 from infra.reading import Fetched, Source, fetch_all
 from infra.sources.containers import open_originals
-from infra.sources.index import FILES_ARE_PHOTOS, ContainerRules
+from infra.sources.rules import FILES_ARE_PHOTOS, ContainerRules
 
 SWITCH_SECONDS = 0.0005
 

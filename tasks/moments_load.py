@@ -14,7 +14,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from fwd2bot_core.errors import ObjectChanged, ObjectForbidden, ObjectMissing, UsageError
+from fwd2bot_core.errors import ImageRejected, ObjectChanged, ObjectForbidden, ObjectMissing, UsageError
 from infra import audit_log
 from infra.installation import Installation
 from infra.reading import claims_of
@@ -114,7 +114,7 @@ def _found(house: Installation, collection: str) -> Iterator[Told]:
     for unit in units:
         data = None
         if rules.exif:
-            with suppress(ObjectMissing, ObjectChanged, ObjectForbidden):
+            with suppress(ObjectMissing, ObjectChanged, ObjectForbidden, ImageRejected):
                 data = store.read(unit.key, identity=unit.identity)
         claims = claims_of(unit.key, data, rules, house.limits).believed(audit_log.now())
         if claims.said or claims.doubts:

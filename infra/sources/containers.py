@@ -23,8 +23,9 @@ from fwd2bot_core.errors import (
 )
 from infra.objects import LegalHolds, ObjectInfo, ObjectStore, S3Options, Spans, Versions, open_store
 from infra.sources import tiff_pages, zip_members
-from infra.sources.index import ContainerRules, Index, forget, index, look_into
+from infra.sources.index import Index, forget, index, look_into
 from infra.sources.places import INSIDE, Place, inside, parted
+from infra.sources.rules import ContainerRules
 
 
 def open_originals(uri: str, s3: S3Options, rules: ContainerRules, archive: ObjectStore) -> ObjectStore:

@@ -15,7 +15,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Literal
+from typing import Any
 
 from fwd2bot_core.errors import (
     ImageRejected,
@@ -37,25 +37,6 @@ _PHOTOS = re.compile(
     r"orf|rw2|dcm|exr|psd|fits)",
     re.IGNORECASE,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class ContainerRules:
-    """Which files of a collection hold several photos."""
-
-    archives: bool = False  # tar and zip files
-    pages: Literal["first", "all"] = "first"  # of a TIFF file
-
-    def __bool__(self) -> bool:
-        return self.archives or self.pages == "all"
-
-    def opens(self, key: str) -> bool:
-        """Whether a key is that of a container; what is in it shows when it is read."""
-        end = key.rpartition(".")[2].lower()
-        return (self.archives and end in ("tar", "zip")) or (self.pages == "all" and end in ("tif", "tiff"))
-
-
-FILES_ARE_PHOTOS = ContainerRules()
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from fwd2bot_core.errors import RejectReason
 from infra.discovery_settings import ContainerSettings, DiscoverySettings
 from infra.settings import load_settings
 from infra.sources import index
+from infra.sources.rules import ContainerRules
 from tasks.find_new import MOST_DAYS
 
 PAGE = (Path(__file__).parents[3] / "docs" / "archives.md").read_text()
@@ -21,7 +22,7 @@ def test_its_settings_can_be_loaded(tmp_path: Path) -> None:
     file = tmp_path / "fwd2bot.toml"
     file.write_text('[collections.line-1]\noriginals = "s3://originals/line-1"\n' + "\n".join(blocks))
     found = load_settings(file).collections["line-1"]
-    assert found.containers.rules() == index.ContainerRules(archives=True, pages="all")
+    assert found.containers.rules() == ContainerRules(archives=True, pages="all")
     assert found.capture.name == "%Y/%m/%d/*"
     said = set(re.findall(r"^(\w+) = ", "\n".join(blocks), re.MULTILINE))
     assert said >= set(DiscoverySettings.model_fields) | set(ContainerSettings.model_fields)

@@ -28,8 +28,9 @@ from infra.objects.memory import MemoryStore
 from infra.objects.s3 import S3Store
 from infra.objects.s3_options import S3Options
 from infra.sources.containers import Containers, VersionedContainers, open_originals
-from infra.sources.index import ContainerRules, is_photo
+from infra.sources.index import is_photo
 from infra.sources.places import Place, parted
+from infra.sources.rules import ContainerRules
 from infra.sources.span_file import SpanFile
 from tests.houses import tiny_jpeg
 from tests.infra.sources.packing import photos_named, tar_of, tiff_of, zip_of
