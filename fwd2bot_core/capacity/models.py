@@ -46,15 +46,25 @@ class Model:
         )
 
 
-_CLIP = {"tower": 0.303e9, "visual": 576, "patches": 577, "dtype": "bfloat16"}
+def _llava(name: str, d: int, language: float) -> Model:
+    """A Llama under the CLIP tower that sees 336 x 336 pixels in patches of 14."""
+    return Model(
+        name=name,
+        k=36,
+        d=d,
+        dtype="bfloat16",
+        language=language,
+        tower=0.303e9,
+        visual=576,
+        patches=577,
+    )
+
+
+# The demonstration's rate is measured on a CPU core, which counts as one GPU.
+_NANO = Model(name="nano", k=9, d=160, dtype="float32", language=1.5e6, tower=0.7e6, visual=144, patches=144)
 MODELS = {
     one.name: one
-    for one in (
-        Model(name="llava-1.5-7b", k=36, d=4096, language=6.48e9, **_CLIP),
-        Model(name="llava-1.5-13b", k=36, d=5120, language=12.69e9, **_CLIP),
-        # The demonstration: its rate is measured on a CPU core, which counts as one GPU.
-        Model(name="nano", k=9, d=160, dtype="float32", language=1.5e6, tower=0.7e6, visual=144, patches=144),
-    )
+    for one in (_llava("llava-1.5-7b", 4096, 6.48e9), _llava("llava-1.5-13b", 5120, 12.69e9), _NANO)
 }
 
 

@@ -134,6 +134,7 @@ def _before(load: Load, figures: Figures) -> tuple[Phase, ...]:
     known, new, plan = (
         figures[name] for name in ("listed_known_a_second", "listed_new_a_second", "planned_a_second")
     )
+    walk = figures[f"walked_a_second.{load.database}"]
     return (
         Phase(
             "discovery",
@@ -144,10 +145,10 @@ def _before(load: Load, figures: Figures) -> tuple[Phase, ...]:
         ),
         Phase(
             "plan",
-            load.images / plan.value,
+            (load.known + load.images) / walk.value + load.images / plan.value,
             False,
-            "larger batches; a backfill, which plans in slices while others run",
-            (plan,),
+            "several collections; a backfill, which plans in slices while others run",
+            (walk, plan),
         ),
     )
 

@@ -22,6 +22,7 @@ from tests.bench.evidence import FOLDER
 
 _AT = datetime(2026, 11, 23, tzinfo=UTC)
 FIGURES = Path("fwd2bot_core/capacity/figures.json")
+WALK = "SELECT count(*) AS count_1, min("  # the plan's own look at what is due
 GPU = ("images_a_second.llava-1.5-7b", "gpu.json", "llava-1.5-7b")
 
 
@@ -80,6 +81,13 @@ def _of_ledgers(folder: Path) -> Iterator[Figure]:
         yield _measured(f"committed_a_second.{name}", rate, "images/s", source, commit)
         source = "commit.json, before any vacuum"
         yield _measured(f"ledger_bytes.{name}", row["bytes_an_image"], "bytes an image", source, commit)
+    large = _read(folder, "ledger_plans.json")
+    for row in large["rows"]:
+        (walk,) = (one["seconds"] for one in row["slowest"] if one["statement"].startswith(WALK))
+        source = f"ledger_plans.json, {row['images']:,} images, wall clock"
+        yield _measured(
+            f"walked_a_second.{row['database']}", row["images"] / walk, "known images/s", source, large
+        )
 
 
 def _of_schedulers(folder: Path) -> Iterator[Figure]:

@@ -84,7 +84,7 @@ def walks(statement: str) -> bool:
     """Whether this is the anti-join of the plan, which holds the whole of its collection against what is claimed, once
     a night; or a list of all shards, one for a thousand images: a manifest names each."""
     names = re.findall(r"(?:FROM|JOIN) (\w+)", statement)
-    listed = names[:1] == ["shards"] and "shards.run_id =" not in statement
+    listed = names[:1] == ["shards"] and statement.rstrip().endswith("ORDER BY shards.id")
     return names[:2] == ["object_versions", "work"] or listed
 
 

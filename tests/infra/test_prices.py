@@ -21,6 +21,13 @@ def test_a_file_of_prices_may_hold_other_sections(tmp_path: Path) -> None:
     assert found.said("gpu_hour") == "2.10 EUR (a contract)"
 
 
+def test_the_prices_that_the_manual_shows_can_be_read(tmp_path: Path) -> None:
+    _, _, rest = Path("docs/capacity.md").read_text().partition("```toml\n")
+    (tmp_path / "prices.toml").write_text(rest.partition("```")[0])
+    found = read_prices(tmp_path / "prices.toml")
+    assert None not in [getattr(found, name) for name in type(found).model_fields]
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
