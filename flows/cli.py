@@ -18,6 +18,7 @@ import flows.backfilling
 import flows.deploy
 import flows.destroying
 import flows.disposition
+import flows.edge
 import flows.erasure
 import flows.holds
 import flows.judging

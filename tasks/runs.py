@@ -34,7 +34,7 @@ class Run:
     """One run that holds the lease of its collection."""
 
     id: str
-    kind: str  # "night", "retry" or "backfill"
+    kind: str  # "night", "retry", "backfill" or "edge"
     collection: str
     collection_id: int
     compressor_id: int
@@ -77,9 +77,10 @@ def begin(
     *,
     role: str = "operator",
     slot: str | None = None,
+    actor: Actor | None = None,
 ) -> Run:
     """Take the lease and write the run down, in one transaction. ``role``: in which this process acts; ``slot``: what
-    only one run may hold, for a kind that works beside the collection's nights.
+    only one run may hold, for a kind that works beside the collection's nights; ``actor``: a person who has it done.
 
     Raises ``LeaseHeld`` when another run works on the collection, ``IntegrityError`` when the ledger is not the
     archive's, or is older than it.
@@ -104,7 +105,7 @@ def begin(
             spec=installation.spec(collection),
             night=night,
             lease=lease,
-            actor=audit_log.actor(connection, role),
+            actor=actor or audit_log.actor(connection, role),
             collection_ref=audit_log.reference(connection, "collection", collection),
         )
         _note_place(connection, run, place)

@@ -13,6 +13,7 @@ from flows.console import (
     api,
     auditing,
     calendar,
+    edge,
     entering,
     holds,
     images,
@@ -30,7 +31,7 @@ from flows.console.verifying import Verifier
 from flows.console.visitors import Doorkeeper
 from infra.installation import Installation
 
-ROOMS = (entering, nights, images, searching, lists, holds, calendar, auditing, kpi, api, metrics)
+ROOMS = (entering, nights, images, searching, lists, holds, calendar, auditing, kpi, api, edge, metrics)
 
 
 def make_app(house: Installation) -> Shield:
@@ -57,7 +58,7 @@ def _rooms(house: Installation) -> FastAPI:
     answer_errors(app)
     app.add_api_route("/console.css", _style, include_in_schema=False)
     for room in ROOMS:
-        app.include_router(room.router, include_in_schema=room is api)
+        app.include_router(room.router, include_in_schema=room in (api, edge))
     return app
 
 

@@ -17,6 +17,8 @@ from fwd2bot_core.errors import (
     AccessDenied,
     BlockedByPolicy,
     Fwd2BotError,
+    LeaseHeld,
+    LeaseLost,
     LedgerError,
     NotInArchive,
     ObjectForbidden,
@@ -29,6 +31,8 @@ from tasks.units import visible
 _STATUS: tuple[tuple[type[Fwd2BotError], HTTPStatus], ...] = (
     (AccessDenied, HTTPStatus.FORBIDDEN),
     (BlockedByPolicy, HTTPStatus.CONFLICT),
+    (LeaseHeld, HTTPStatus.CONFLICT),
+    (LeaseLost, HTTPStatus.CONFLICT),
     (NotInArchive, HTTPStatus.NOT_FOUND),
     (ObjectMissing, HTTPStatus.NOT_FOUND),
     (ObjectForbidden, HTTPStatus.BAD_GATEWAY),

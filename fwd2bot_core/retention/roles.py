@@ -42,6 +42,7 @@ class Act(StrEnum):
     SIGN_IN = "console.sign-in"
     SEE_ORIGINAL = "original.see"
     EXPORT = "tokens.export"
+    COMPRESS_AT_LINE = "edge.compress"
 
 
 _ALLOWED: dict[Act, frozenset[Role]] = {
@@ -65,6 +66,7 @@ _ALLOWED: dict[Act, frozenset[Role]] = {
     Act.SIGN_IN: frozenset(Role),
     Act.SEE_ORIGINAL: frozenset({Role.COMPLIANCE, Role.DATA_TEAM, Role.APPROVER, Role.AUDITOR}),
     Act.EXPORT: frozenset({Role.COMPLIANCE, Role.DATA_TEAM}),  # what tokens say, in bulk
+    Act.COMPRESS_AT_LINE: frozenset({Role.OPERATOR, Role.DATA_TEAM}),
 }
 
 

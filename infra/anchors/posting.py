@@ -1,4 +1,4 @@
-"""One request to an authority or a witness: bounded in time and bytes, no redirects.
+"""One request to an authority, a witness or a console: bounded in time and bytes, no redirects.
 
 Knows HTTP. Knows nothing about what is asked.
 """
@@ -31,10 +31,14 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
         return None
 
 
-def post(url: str, data: bytes, content_type: str, *, who: str) -> tuple[int, bytes]:
-    """The status and the answer's body, as of ``get``."""
+def post(
+    url: str, data: bytes, content_type: str, *, who: str, token: str | None = None, seconds: float = SECONDS
+) -> tuple[int, bytes]:
+    """The status and the answer's body, as of ``get``; with a bearer ``token`` where one is needed."""
     headers = {"Content-Type": content_type, "User-Agent": "fwd2bot"}
-    return _ask(urllib.request.Request(url, data, headers, method="POST"), who)  # noqa: S310 - http(s) by the settings
+    headers |= {} if token is None else {"Authorization": f"Bearer {token}"}
+    request = urllib.request.Request(url, data, headers, method="POST")  # noqa: S310 - http(s) by the settings
+    return _ask(request, who, seconds)
 
 
 def get(url: str, *, who: str) -> tuple[int, bytes]:
@@ -46,10 +50,10 @@ def get(url: str, *, who: str) -> tuple[int, bytes]:
     return _ask(urllib.request.Request(url, headers={"User-Agent": "fwd2bot"}), who)  # noqa: S310 - as above
 
 
-def _ask(request: urllib.request.Request, who: str) -> tuple[int, bytes]:
+def _ask(request: urllib.request.Request, who: str, seconds: float = SECONDS) -> tuple[int, bytes]:
     url = request.full_url
     try:
-        with urllib.request.build_opener(_NoRedirect).open(request, timeout=SECONDS) as answer:
+        with urllib.request.build_opener(_NoRedirect).open(request, timeout=seconds) as answer:
             return answer.status, _all(answer, who, url)
     except urllib.error.HTTPError as error:
         with error:

@@ -1,6 +1,6 @@
 """Object stores by URI. Importing this costs nothing: boto3, s3fs and obstore wait until a store needs them.
 
-Knows the three schemes. Knows nothing of what each store does behind the protocol.
+Knows the schemes. Knows nothing of what each store does behind the protocol.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ __all__ = ["LegalHolds", "ObjectInfo", "ObjectStore", "S3Options", "Spans", "Ver
 
 
 def open_store(uri: str, *, s3: S3Options | None = None, create_root: bool = False) -> ObjectStore:
-    """The store at ``file:///path``, ``s3://bucket/prefix`` or ``memory://name``.
+    """The store at ``file:///path``, ``s3://bucket/prefix`` or ``memory://name``; or none, ``edge://name``.
 
     ``s3`` says how an S3 store is reached; ``create_root`` makes a missing folder (never a bucket). Raises
     ``SettingsError`` for any other URI, and ``StoreUnreachable`` for a folder that is not there; whether a
@@ -32,6 +32,10 @@ def open_store(uri: str, *, s3: S3Options | None = None, create_root: bool = Fal
         from infra.objects.memory import MemoryStore
 
         return MemoryStore.named(rest)
+    if separator and scheme == "edge" and rest:
+        from infra.objects.edge import EdgeStore
+
+        return EdgeStore(uri)
     raise SettingsError(
         f"{uri!r} names no object store: write file:///absolute/path, s3://bucket/prefix or memory://name."
     )

@@ -121,7 +121,8 @@ def test_metrics_are_read_by_prometheus(api: TestClient) -> None:
 def test_it_describes_itself(api: TestClient) -> None:
     told = api.get("/api/openapi.json").json()
     assert set(told["paths"]) == {
-        "/api/search", "/api/ask", "/api/images/{image}", "/api/nights", "/api/nights/{run_id}"
+        "/api/search", "/api/ask", "/api/images/{image}", "/api/nights", "/api/nights/{run_id}",
+        "/api/edge/batches", "/api/edge/receipts",
     }  # fmt: skip
     assert api.get("/docs").status_code == 404
 
