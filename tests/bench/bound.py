@@ -36,6 +36,7 @@ class Work:
     batch_size: int
     micro_batch: int
     torch_threads: int
+    forward: bool  # whether the forward pass alone is measured, too
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Bound:
     """Images a second of all processes together."""
 
     whole: float  # prepare, compress, encode
-    forward: float  # compress alone, over images that are prepared already
+    forward: float | None  # compress alone, over images that are prepared already
     stages: dict[str, float]  # seconds, summed over processes
     processor: float  # seconds of processor time for the whole loop, summed over processes
 
@@ -56,8 +57,9 @@ def measure(
     batch_size: int,
     micro_batch: int,
     torch_threads: int,
+    forward: bool = True,
 ) -> Bound:
-    """Run both loops in ``processes`` processes and add up."""
+    """Run the whole loop, and that of the ``forward`` pass alone, in ``processes`` processes and add up."""
     os.environ.update(
         {name: str(size) for name, size in ALLOCATOR.items()}
     )  # read by glibc as a child starts
@@ -65,7 +67,7 @@ def measure(
     barrier = context.Barrier(processes)
     answers: Any = context.Queue()
     shares = [
-        Work(bundle, tuple(files[n::processes]), batch_size, micro_batch, torch_threads)
+        Work(bundle, tuple(files[n::processes]), batch_size, micro_batch, torch_threads, forward)
         for n in range(processes)
     ]
     children = [context.Process(target=_process, args=(share, barrier, answers)) for share in shares]
@@ -77,7 +79,7 @@ def measure(
     stages = {name: sum(one["stages"][name] for one in said) for name in said[0]["stages"]}
     return Bound(
         whole=_rate(said, "whole", len(files)),
-        forward=_rate(said, "forward", len(files)),
+        forward=_rate(said, "forward", len(files)) if forward else None,
         stages=stages,
         processor=sum(one["processor"] for one in said),
     )
@@ -96,8 +98,10 @@ def _process(work: Work, barrier: Any, answers: Any) -> None:
     spent = time.process_time()
     whole = _timed(barrier, lambda: _whole(compressor, bodies, work, stages))
     spent = time.process_time() - spent
-    ready = [compressor.prepare(body) for body in bodies]
-    forward = _timed(barrier, lambda: _forward(compressor, ready, work.micro_batch))
+    forward = None
+    if work.forward:
+        ready = [compressor.prepare(body) for body in bodies]
+        forward = _timed(barrier, lambda: _forward(compressor, ready, work.micro_batch))
     answers.put({"whole": whole, "forward": forward, "stages": stages, "processor": spent})
 
 

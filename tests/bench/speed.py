@@ -32,7 +32,7 @@ app = cyclopts.App(name="speed", help=__doc__)
 @app.default
 def main(
     *,
-    images: Annotated[int, cyclopts.Parameter(help="Photos.")] = 2000,
+    images: Annotated[int, cyclopts.Parameter(help="Photos.")] = 1500,
     workers: Annotated[int, cyclopts.Parameter(help="Model processes of each way.")] = 2,
     minutes: Annotated[float, cyclopts.Parameter(help="No round begins that would end later.")] = 6.0,
     rounds: Annotated[int, cyclopts.Parameter(help="At most.")] = 3,

@@ -86,6 +86,7 @@ def _bound(corpus: Corpus, workers: int) -> Speed:
         batch_size=corpus.batch_size,
         micro_batch=corpus.micro_batch,
         torch_threads=1,
+        forward=False,
     )
     return found.whole, None
 
