@@ -120,10 +120,17 @@ def examine(
     known = {*house.settings.audit.acknowledged, *acknowledged}
     judge = Judge(told, bodies, signed, _by_tiles(house.ledger, outside), seen, known)
     judged = judge.judge()
-    findings = sharpened([*told.findings, *outside.findings, *doubts, *noted, *bodies.found.all(), *judged])
+    found = [*told.findings, *outside.findings, *noted, *bodies.found.all(), *judged]
+    findings = sharpened([*found, *_weaker(doubts, found)])
     read, seconds = bodies.tree.size - since, time.monotonic() - begun
     to, news = judge.anchored_to, judge.news
     return Examined(LogVerdict(findings, since, read, len(signed), to, seconds, news), judge)
+
+
+def _weaker(doubts: Sequence[Finding], found: Sequence[Finding]) -> list[Finding]:
+    """What the archive contradicts, unsigned: left out where better evidence says that the log was changed."""
+    changed = any(one.verdict is Verdict.MODIFIED for one in found)
+    return [one for one in doubts if not (changed and one.verdict is Verdict.MODIFIED)]
 
 
 def _ask(house: Installation, since: int, *, newest: bool) -> Outside:
