@@ -34,15 +34,20 @@ class Photos(Dataset[Ready]):
 def _share(task: Task, number: int) -> None:
     forward = load_forward(task)
     pass_gate(task)
+    loaders = int(task.setting.removeprefix("loaders="))
     loader = DataLoader(
         Photos(task, task.keys[number :: task.models], forward),
         batch_size=task.micro_batch,
-        num_workers=int(task.setting.removeprefix("loaders=")),
+        num_workers=loaders,
+        multiprocessing_context="fork"
+        if loaders
+        else None,  # a spawned parent would spawn: seconds of imports
         collate_fn=list,
     )
     writer = None
-    for photos in loader:
-        table = forward.table(photos)
+    batches = iter(loader)
+    for _ in range(len(loader)):  # and not to its end, where it waits seconds for its processes to go
+        table = forward.table(next(batches))
         writer = writer or pq.ParquetWriter(
             Path(task.out) / f"{number}.parquet", table.schema, compression="zstd"
         )

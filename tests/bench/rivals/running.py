@@ -27,8 +27,8 @@ PROGRAMS = {"DataLoader": "loader", "Ray Data": "ray_data", "Daft": "daft_frame"
 PACKAGES = {"DataLoader": "torch", "Ray Data": "ray", "Daft": "daft"}
 SETTINGS = {  # the fastest here first; `--tune` runs them all
     "DataLoader": ("loaders=0", "loaders=1"),
-    "Ray Data": ("paths", "files"),
-    "Daft": ("paths", "download"),
+    "Ray Data": ("files", "paths"),
+    "Daft": ("download", "paths"),
 }
 QUIET = {  # no engine tells anybody that it runs
     "RAY_USAGE_STATS_ENABLED": "0",
