@@ -9,6 +9,7 @@ from fwd2bot_core.errors import ExitCode
 from infra.installation import Installation
 from infra.tables import summaries
 from tasks.backfill_reconcile import reconcile
+from tasks.backfills import Budget, allow
 from tests.tasks.backfill_steps import started, worked
 
 BuildHouse = Callable[..., Installation]
@@ -22,10 +23,14 @@ def test_the_sums_come_out(house: BuildHouse, photos: Photos, ledger_url: str) -
     worked(installation, backfill)
     photos(2, start=50)
     found = reconcile(installation, backfill)
-    assert (found.archive, found.compressed, found.rejected, found.claimed, found.new) == (14, 7, 1, 4, 2)
+    assert (found.archive, found.compressed + found.rejected, found.claimed, found.new) == (14, 8, 4, 2)
     assert found.agrees
+    backfill = allow(installation, backfill, Budget(max_images=100), zoned=False)
+    worked(installation, backfill)
+    found = reconcile(installation, backfill)
+    assert (found.compressed, found.rejected, found.claimed, found.new) == (11, 1, 0, 2)
     assert found.exit_code == ExitCode.PARTLY_FAILED
-    assert found.message == "14 in the archive = 7 compressed + 1 rejected (not_an_image 1) + 6 left"
+    assert found.message == "14 in the archive = 11 compressed + 1 rejected (not_an_image 1) + 2 left"
     assert found.to_dict()["planned"]["images"] == 12
 
 
