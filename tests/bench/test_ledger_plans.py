@@ -14,7 +14,7 @@ from tests.houses import lay_out, night
 
 
 def test_no_question_of_a_night_reads_a_big_table_whole(tmp_path: Path, ledger_url: str) -> None:
-    house, _, _ = filled(tmp_path, ledger_url, 20_000, batch=20)
+    house, _, _ = filled(tmp_path, ledger_url, 8_000, batch=20)
     lay_out(tmp_path / "photos", 40, start=40)[3].write_bytes(b"broken")
     with listening() as heard:
         night(house)
