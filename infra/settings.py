@@ -25,7 +25,6 @@ from pydantic_settings import (
 )
 from pydantic_settings.exceptions import SettingsError as UnreadableVariable
 
-from fwd2bot_core.compressor.loading import Device
 from fwd2bot_core.compressor.view import View
 from fwd2bot_core.compressor.view_settings import ViewSettings
 from fwd2bot_core.day_keys import check_day_first
@@ -35,6 +34,7 @@ from infra.audit_settings import AnchorSettings as AnchorSettings
 from infra.audit_settings import AuditSettings
 from infra.capture_settings import CaptureSettings
 from infra.discovery_settings import ContainerSettings, DiscoverySettings
+from infra.execution_settings import ExecutionSettings as ExecutionSettings
 from infra.objects import S3Options
 from infra.prices import PriceSettings
 from infra.search_settings import SearchSettings
@@ -44,12 +44,9 @@ from infra.setting_types import (
     Bundle,
     CollectionName,
     Cron,
-    Executor,
-    Folder,
     Hours,
     LedgerUrl,
     Location,
-    Memory,
     PoolName,
     Probe,
     Section,
@@ -134,48 +131,6 @@ class CompressorSettings(Section):
         32, ge=1, le=4096, description="crops a forward pass; a photo without tiles is one"
     )
     view: ViewSettings = Field(ViewSettings(), description="how photos are looked at")
-
-
-class ExecutionSettings(Section):
-    """Where batches run."""
-
-    executor: Executor = Field(
-        "local", description="inline, local, local-cuda, slurm, or the tls:// address of a Dask scheduler"
-    )
-    workers: int = Field(
-        2,
-        ge=1,
-        le=256,
-        description="worker processes; as many are expected of a scheduler, or of the GPUs here",
-    )
-    device: Device = Field(
-        "auto",
-        description="cpu, cuda, or auto: the GPU if there is one, but with executor local the processor",
-    )
-    torch_threads: int = Field(1, ge=0, le=512, description="threads of one forward pass; 0 = torch's own")
-    fetch_threads: int = Field(4, ge=1, le=256, description="concurrent reads and decodes a worker")
-    memory_limit: Memory = Field("auto", description="of a worker, such as 8GiB; 'auto' shares the machine's")
-    certificates: Folder | None = Field(
-        None, description="folder of `fwd2bot cluster certs`, for tls:// and slurm"
-    )
-    start_seconds: float = Field(300.0, gt=0, description="that workers may take to be there")
-    slurm: dict[str, Any] = Field(
-        {}, description="what dask_jobqueue.SLURMCluster takes: queue, walltime, ..."
-    )
-
-    @property
-    def worker_device(self) -> Device:
-        """What a worker computes on. Workers of ``local`` all see the same GPUs, so each would put its copy of the
-        model on the first one: that happens only where "cuda" is said."""
-        return "cpu" if self.device == "auto" and self.executor == "local" else self.device
-
-    @model_validator(mode="after")
-    def _beyond_this_machine_is_tls(self) -> Self:
-        if self.certificates is None and (self.executor == "slurm" or self.executor.startswith("tls://")):
-            raise ValueError(
-                f"executor = {self.executor!r} needs certificates, the folder that `fwd2bot cluster certs DIR` makes"
-            )
-        return self
 
 
 class LimitSettings(Section):
