@@ -20,6 +20,7 @@ APART = timedelta(days=1)  # what two clocks or zones may differ by and still me
 MOST_PATTERN = 200  # characters
 
 _EXIF = re.compile(r"(\d{4})[:/-](\d\d)[:/-](\d\d)[ T](\d\d):(\d\d):(\d\d)", re.ASCII)
+FARTHEST = timedelta(hours=14)  # any place's offset from UTC
 _OFFSET = re.compile(r"([+-])(\d\d):([0-5]\d)", re.ASCII)
 _PARTS = {
     "Y": r"\d{4}",
@@ -111,7 +112,8 @@ def doubt(at: datetime, now: datetime, *, ahead: bool = False) -> str | None:
 
 
 def captured_from_exif(value: str, offset: str | None, zone: str | None) -> datetime | None:
-    """DateTimeOriginal with its OffsetTimeOriginal, or else in ``zone``; None for what is no date, or has no zone."""
+    """DateTimeOriginal with its OffsetTimeOriginal, or else in ``zone``; None for what is no date, has no zone, or
+    names an offset that no place on earth has: who writes that is not believed about the date either."""
     found = _EXIF.fullmatch(value.strip(" \x00"))
     if found is None:
         return None
@@ -120,7 +122,7 @@ def captured_from_exif(value: str, offset: str | None, zone: str | None) -> date
         named = _OFFSET.fullmatch((offset or "").strip(" \x00"))
         if named is not None:
             east = timedelta(hours=int(named[2]), minutes=int(named[3])) * (1 if named[1] == "+" else -1)
-            return (local - east).replace(tzinfo=UTC)
+            return (local - east).replace(tzinfo=UTC) if abs(east) <= FARTHEST else None
         return None if zone is None else in_zone(local, zone)
     except (ValueError, OverflowError):
         return None
