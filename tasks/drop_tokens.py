@@ -17,7 +17,6 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from fwd2bot_core.compressor.protocol import CompressorSpec
 from fwd2bot_core.errors import BlockedByPolicy, ObjectMissing, StoreError, UsageError
 from infra import audit_log
 from infra.crashpoints import reach
@@ -26,7 +25,7 @@ from infra.objects import ObjectStore
 from infra.retention_tables import hold_members, legal_holds
 from infra.tables import collections, compressors, object_versions, shards, summaries
 from tasks.erase_tokens import delete_all, swap, without, written
-from tasks.publish import publish_now
+from tasks.publish import publish_now, spec_of
 
 MOST = 2_000  # rows that one event names
 ASKING = 16  # originals that are asked for at once
@@ -234,16 +233,7 @@ def _still_free(connection: sa.Connection, numbers: Sequence[int]) -> None:
 
 
 def _publish(house: Installation, collection: str, row: sa.Row[Any]) -> None:
-    spec = CompressorSpec(
-        name=row.name,
-        fingerprint=row.fingerprint,
-        k=row.k,
-        d=row.d,
-        dtype=row.dtype,
-        prompt="",
-        preprocessing={},
-    )
     with house.ledger.write() as connection:
         mine = sa.select(collections.c.id).where(collections.c.name == collection)
         number = connection.execute(mine).scalar_one()
-        publish_now(connection, house.archive, collection, spec, (number, row.id))
+        publish_now(connection, house.archive, collection, spec_of(row), (number, row.id))

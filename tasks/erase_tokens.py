@@ -16,7 +16,6 @@ from typing import Any
 import sqlalchemy as sa
 
 from fwd2bot_core.audit.events import Actor, Event
-from fwd2bot_core.compressor.protocol import CompressorSpec
 from fwd2bot_core.errors import ObjectMissing
 from fwd2bot_core.tokens.rewriting import without_rows
 from fwd2bot_core.tokens.shard import read_rows
@@ -29,7 +28,7 @@ from infra.objects import ObjectInfo, ObjectStore, Versions
 from infra.objects.named import create_named
 from infra.search_index import folder_of
 from infra.tables import collections, compressors, shards, summaries
-from tasks.publish import publish_now
+from tasks.publish import publish_now, spec_of
 from tasks.rewrites import REWRITTEN
 
 Guard = Callable[[sa.Connection], None]  # raises where something forbids it now
@@ -71,18 +70,9 @@ def tidy(house: Installation, erasure_id: str) -> None:
         ):
             if not info.key.endswith("/latest.json"):
                 delete_all(house.archive, info.key)  # they name shards that are gone
-        spec = CompressorSpec(
-            name=row.name,
-            fingerprint=row.fingerprint,
-            k=row.k,
-            d=row.d,
-            dtype=row.dtype,
-            prompt="",
-            preprocessing={},
-        )
         with house.ledger.write() as connection:
             place = (row.collection_id, row.compressor_id)
-            publish_now(connection, house.archive, row.collection, spec, place)
+            publish_now(connection, house.archive, row.collection, spec_of(row), place)
     reach("erase.tidied")
 
 

@@ -7,6 +7,7 @@ create-only, a pointer to the newest is replaced. Never lists the store, where o
 from __future__ import annotations
 
 from contextlib import suppress
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import sqlalchemy as sa
@@ -44,6 +45,12 @@ def publish(ledger: Ledger, archive: ObjectStore, run: Run) -> str:
         leases.check(connection, run.lease)
         place = (run.collection_id, run.compressor_id)
         return publish_now(connection, archive, run.collection, run.spec, place)
+
+
+def spec_of(row: sa.Row[Any]) -> CompressorSpec:
+    """As much of a compressor as its row in the ledger tells, which is all that a manifest says of it."""
+    told = {name: getattr(row, name) for name in ("name", "fingerprint", "k", "d", "dtype")}
+    return CompressorSpec(**told, prompt="", preprocessing={})
 
 
 def publish_now(

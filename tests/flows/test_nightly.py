@@ -350,7 +350,9 @@ def test_a_night_takes_the_log_before_the_lease(
     monkeypatch.setattr(
         flows.nightly,
         "make_executor",
-        lambda *_: nullcontext(Scripted(installation, dies=lambda unit: unit.object_version_id == poison)),
+        lambda *_, **__: nullcontext(
+            Scripted(installation, dies=lambda unit: unit.object_version_id == poison)
+        ),
     )
     summary = night(installation)
     assert summary.orphans_swept == 1
