@@ -43,7 +43,8 @@ from tasks.destroy_store import Answer, Judge, Looked, Together, Whereabouts
 from tasks.destroy_survey import OPEN, Line, check_list, line_of, parts, survey, token_of, verdicts
 from tasks.holds import held_now
 
-BATCH = 50  # items between two checkpoints
+BATCH = 200  # items between two checkpoints
+LOOKED_AT = 50  # originals in memory
 AT_ONCE = 8  # requests that wait for the store together
 _GOING = (ItemState.LISTED, ItemState.INTENT)
 
@@ -128,15 +129,15 @@ def _show(run: _Run, by: Judge, progress: Progress) -> None:
         going = {item.id: item for item in items(connection, run.order, _GOING)}
     shown = {line.number: line for line in found.lines}
     wanted = [going[line.number] for line in found.lines if line.goes]
-    for done, part in enumerate(parts(wanted, BATCH)):
-        looked = stores.look(run.house, run.order, by, run.store, part, run.together)
+    for done, part in enumerate(parts(wanted, LOOKED_AT)):
+        looked = _look(run, by, part)
         found.waiting |= looked.waiting
         for item in part:
             if (kept := looked.kept.get(item.id)) is not None:
                 shown[item.id] = line_of(item, kept)
             elif (said := looked.faithful.get(item.id)) is not None:
                 shown[item.id] = replace(shown[item.id], fidelity=said["fidelity_millionths"])
-        progress(min((done + 1) * BATCH, len(wanted)), len(wanted))
+        progress(min((done + 1) * LOOKED_AT, len(wanted)), len(wanted))
     found.lines = list(shown.values())
 
 
@@ -154,7 +155,7 @@ def _carry_out(run: _Run, by: Judge, progress: Progress) -> None:
 
 def _destroy(run: _Run, by: Judge, part: Sequence[Item]) -> None:
     """The straight line, for one batch."""
-    looked = stores.look(run.house, run.order, by, run.store, part, run.together)
+    looked = _look(run, by, part)
     run.found.waiting |= looked.waiting
     meant, last = _intend(run, part, looked)
     if last is None:
@@ -175,6 +176,15 @@ def _destroy(run: _Run, by: Judge, part: Sequence[Item]) -> None:
         ends += ((item.id, answers[item.id], where) for item, where in zip(asked, found, strict=True))
     _confirm(run, ends)
     reach("destroy.confirmed")
+
+
+def _look(run: _Run, by: Judge, some: Sequence[Item]) -> Looked:
+    """At a few after the other, since an original stays in memory until it is measured."""
+    found = Looked()
+    for few in parts(some, LOOKED_AT):
+        seen = stores.look(run.house, run.order, by, run.store, few, run.together)
+        found = Looked(found.faithful | seen.faithful, found.kept | seen.kept, found.waiting | seen.waiting)
+    return found
 
 
 def _intend(run: _Run, part: Sequence[Item], looked: Looked) -> tuple[list[Item], int | None]:

@@ -7,7 +7,6 @@ under good conditions comes to an end and the audit log is what was signed. Know
 
 from __future__ import annotations
 
-import itertools
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -17,7 +16,15 @@ from typing import Any
 import hypothesis.strategies as st
 import pytest
 import sqlalchemy as sa
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis import HealthCheck, settings
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 import tasks.destroy
 from fwd2bot_core.audit.verdicts import Verdict
@@ -312,8 +319,9 @@ class Site(RuleBasedStateMachine):
         raise Crash
 
     def _one_list(self, which: int) -> Iterator[tuple[str, Listed]]:
-        """The newest one, the one before, ...; nothing where there are not so many."""
-        return itertools.islice(reversed(self.book.lists.items()), which, which + 1)
+        """The newest one, the one before, ..., and around again; nothing where there is none."""
+        if count := len(self.book.lists):
+            yield list(self.book.lists.items())[-1 - which % count]
 
     def _sign(self, list_id: str, who: str, *, approved: bool) -> str:
         with self.house.ledger.read() as connection:
@@ -321,3 +329,20 @@ class Site(RuleBasedStateMachine):
                 connection, list_id, who, approved=approved, reason="seen" if approved else "no"
             )
         return self.signers[who].sign(said)
+
+
+def run(template: Template, examples: int, steps: int) -> None:
+    """So many sites with so many things happening to each, the same ones each time. Raises what went wrong, with the
+    shortest way there."""
+    machine = type("Machine", (Site,), {"template": template})
+    run_state_machine_as_test(
+        machine,
+        settings=settings(
+            max_examples=examples,
+            stateful_step_count=steps,
+            deadline=None,
+            derandomize=True,
+            database=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )

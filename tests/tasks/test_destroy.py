@@ -105,6 +105,7 @@ def test_each_end_is_an_event_that_names_its_object(world: World) -> None:
 
 def test_many_go_in_batches(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(destroy, "BATCH", 2)
+    monkeypatch.setattr(destroy, "LOOKED_AT", 2)
     world.list(world.numbers)
     seen: list[tuple[int, int]] = []
     shown = execute(world.house, "list-1", progress=lambda *at: seen.append(at))
