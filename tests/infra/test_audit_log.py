@@ -7,10 +7,12 @@ import hashlib
 import multiprocessing
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 
 from flows.nightly import run_night
 from flows.screens import SilentScreen
@@ -156,3 +158,13 @@ def test_which_photos_a_batch_holds_cannot_be_found_out_by_trying(
             assert batch_id != batch_id_of([guessed], installation.spec(COLLECTION).fingerprint)
         names.add(batch_id)
     assert len(names) == 2
+
+
+@pytest.mark.parametrize("dialect", [sqlite.dialect(), postgresql.dialect()], ids=["sqlite", "postgresql"])
+def test_times_are_stored_as_their_columns_type_stores_them(dialect: sa.Dialect) -> None:
+    usual = audit_events.c.occurred_at.type.dialect_impl(dialect).bind_processor(dialect)
+    for at in (
+        datetime(2026, 11, 24, 12, 0, 0, 4, tzinfo=UTC),
+        datetime(2026, 11, 24, 3, 0, tzinfo=timezone(timedelta(hours=9))),
+    ):
+        assert audit_log._TIMES[dialect.name](at) == usual(at)
