@@ -29,10 +29,10 @@ def edge(
 ) -> int:
     """Compress a folder here, and send its tokens and facts to the console; no photo leaves this machine.
 
-    The token of a person stands in EDGE_TOKEN. Killed, it goes on when it is run again. Exit code 3: some images
-    could not be compressed.
+    The token of a person stands in EDGE_TOKEN (`export EDGE_TOKEN=fwd2bot_...`). Killed, it goes on when it is run
+    again. Exit code 3: some images could not be compressed.
 
-    Example: EDGE_TOKEN=fwd2bot_... fwd2bot edge line-7 /var/camera --server https://fwd2bot.example
+    Example: fwd2bot edge line-7 /var/camera --server https://fwd2bot.example
     """
     import tempfile
 

@@ -220,7 +220,7 @@ NIGHT_KEYS = {
     "run_id", "collection", "kind", "night", "compressor", "listed", "new", "superseded", "resumed_batches",
     "compressed", "failed", "left", "shards", "bytes_in", "bytes_out", "wall_seconds", "compress_seconds",
     "stage_seconds", "reasons", "failures", "broken", "unjudged", "orphans_swept", "orphans_kept",
-    "open_failures", "fidelity", "audit", "state", "exit_code", "ratio",
+    "closed", "open_failures", "fidelity", "audit", "state", "exit_code", "ratio",
     "images_per_second", "message",
 }  # fmt: skip
 PLAN_KEYS = {
