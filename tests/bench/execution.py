@@ -50,8 +50,8 @@ COLUMNS = {
 @app.default
 def main(
     *,
-    originals: Annotated[int, cyclopts.Parameter(help="On each list.")] = 200,
-    rounds: Rounds = 5,
+    originals: Annotated[int, cyclopts.Parameter(help="On each list.")] = 500,
+    rounds: Rounds = 3,
     goal: Annotated[float, cyclopts.Parameter(help="Of a bare loop's speed.")] = 0.8,
     note: Annotated[str, cyclopts.Parameter(help="Written beside the figures.")] = "",
     out: Out = OUT,
