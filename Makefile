@@ -24,9 +24,9 @@ $(VENV)/.installed-test: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
 	@touch $@
 
-# Two at once, each file's tests in one process: most of them wait for servers and disks half of the time.
+# Three at once, each file's tests in one process: most of them wait for servers and disks half of the time.
 test: $(VENV)/.installed-test check
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 3 --dist loadfile
 
 check: $(VENV)/.installed-test
 	$(BIN)/ruff format --check .
@@ -47,6 +47,7 @@ gpu: $(VENV)/.installed-test
 
 # Goes on where it was stopped; the rivals take some hours, of which one call spends four at most.
 prove: $(VENV)/.installed-test
+	$(BIN)/python -m pytest -m long
 	$(BIN)/python -m tests.prove.kills
 	$(BIN)/python -m tests.prove.destruction
 	$(BIN)/python -m tests.prove.guards

@@ -25,6 +25,7 @@ def corpus() -> Corpus:
     return speed_ways.lay_out("fake", FEW, batch_size=64, micro_batch=16)
 
 
+@pytest.mark.long
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize("rival", list(running.SETTINGS))
 def test_a_rival_writes_each_photo_once(corpus: Corpus, rival: str) -> None:

@@ -22,6 +22,7 @@ PLAN = table.Plan(
 )
 
 
+@pytest.mark.long
 def test_all_tables_at_a_tiny_shape(capsys: pytest.CaptureFixture[str]) -> None:
     found = table.everything(PLAN)
     failed = {row["way"]: row["failed"] for row in found["pass1"] if "failed" in row}

@@ -209,6 +209,7 @@ def test_a_worker_reads_the_bundle_where_it_runs_and_checks_its_bytes(
         raise AssertionError("another one was taken for it")
 
 
+@pytest.mark.long
 def test_a_scheduler_that_dies_and_stays_away_is_named_in_the_end(
     house: BuildHouse, photos: Photos, tmp_path: Path
 ) -> None:

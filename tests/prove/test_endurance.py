@@ -37,6 +37,7 @@ def plant() -> Iterator[Plant]:
         shutil.rmtree(folder)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_nights_and_backfills_while_everything_fails(plant: Plant, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from tests.tasks.disposals import Template
 EXAMPLES, STEPS = 20, 16  # a longer run is ``python -m tests.prove.orders``
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_nothing_ever_goes_wrong(tmp_path_factory: pytest.TempPathFactory) -> None:
