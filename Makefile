@@ -24,9 +24,9 @@ $(VENV)/.installed-test: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
 	@touch $@
 
-# Three at once, each file's tests in one process: most of them wait for servers and disks half of the time.
+# Two at once, each file's tests in one process: most of them wait for servers and disks half of the time.
 test: $(VENV)/.installed-test check
-	$(BIN)/python -m pytest -n 3 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: $(VENV)/.installed-test
 	$(BIN)/ruff format --check .

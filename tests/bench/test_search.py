@@ -11,6 +11,8 @@ import pytest
 
 from tests.bench import corpus, readback, search, search_quality
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(autouse=True)
 def few_real_ones(monkeypatch: pytest.MonkeyPatch) -> None:

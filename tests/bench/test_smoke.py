@@ -15,6 +15,8 @@ import pytest
 from tests.bench import audit_append, commit, execution, first_word, memory, pass1, scheduler, shapes
 from tests.servers.seaweedfs import S3Server
 
+pytestmark = pytest.mark.long
+
 
 def test_night_speed_measures_a_small_night(tmp_path: Path) -> None:
     words = ["--images", "60", "--rounds", "1", "--workers", "1", "--bundle", "fake", "--goal", "0", "--out"]
@@ -35,7 +37,6 @@ def test_listing_measures_two_small_archives(tmp_path: Path) -> None:
     assert [one["entries"] for one in said["sizes"]] == [10, 6000]
 
 
-@pytest.mark.long
 def test_discovery_measures_two_small_archives(tmp_path: Path) -> None:
     words = ["--keys", "2400", "--rounds", "1", "--goal", "1000", "--out"]
     subprocess.run([sys.executable, "-m", "tests.bench.discovery", *words, tmp_path], check=True, timeout=120)
@@ -44,7 +45,6 @@ def test_discovery_measures_two_small_archives(tmp_path: Path) -> None:
     assert all(one["ratio"] > 0 < one["recent_days_ratio"] for one in said["sizes"])
 
 
-@pytest.mark.long
 def test_audit_verify_measures_two_small_logs(tmp_path: Path) -> None:
     words = ["--database", "sqlite", "--events", "300", "600", "--rounds", "1", "--goal", "0", "--out"]
     subprocess.run(

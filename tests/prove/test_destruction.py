@@ -11,6 +11,8 @@ from tests.prove.destruction import cases, killed_once, killed_while_it_takes_ba
 from tests.prove.destruction_site import site
 from tests.servers.seaweedfs import S3Server
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def bucket(s3_server: S3Server) -> str:
