@@ -15,7 +15,7 @@ from cyclopts.validators import Number
 
 from flows.app import DEFAULTS, Common, app, terminal
 from flows.times import DAY, NOTHING, moment
-from fwd2bot_core.errors import ExitCode, UsageError
+from fwd2bot_core.errors import ExitCode
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -133,10 +133,7 @@ def _page(archive: object, found: Found, asked: str, file: Path, person: str | N
 
     assert isinstance(archive, Archive)
     allowed(archive.house, person, Act.SEE_ORIGINAL, f"search page: {asked}", images=len(found.hits))
-    try:
-        write_page(archive.house, found, asked, file)
-    except OSError as error:
-        raise UsageError(f"cannot write {file}: {error.strerror}") from None
+    write_page(archive.house, found, asked, file)
 
 
 def _show(console: Console, found: Found) -> None:

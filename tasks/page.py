@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import contextlib
 import secrets
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fwd2bot_core.errors import UsageError
 from tasks.units import duration, size, visible
 
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
-def page(template: str, **values: Any) -> str:
-    """A template of ours with ``values``; a name that it lacks is an error."""
+
+def templates(filters: Mapping[str, Callable[..., Any]] | None = None, **options: Any) -> Environment:
+    """Our templates, in which a name that is lacking is an error; ``filters`` beside ours, or in their place."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     made = Environment(
         loader=PackageLoader("tasks"),
-        autoescape=True,
+        autoescape=True,  # keys are what strangers called their files
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        **options,
     )
     made.filters |= {
         "number": lambda value: f"{value:,}",
@@ -28,8 +33,14 @@ def page(template: str, **values: Any) -> str:
         "duration": duration,
         "visible": visible,
         "at": lambda moment: f"{moment:%Y-%m-%d %H:%M} UTC",
+        **(filters or {}),
     }
-    return made.get_template(template).render(values)
+    return made
+
+
+def page(template: str, **values: Any) -> str:
+    """A template of ours with ``values``."""
+    return templates().get_template(template).render(values)
 
 
 def write_page(text: str, path: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import secrets
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,9 +22,10 @@ from infra import anchoring, archive, audit_log, checkpoints, history
 from infra.audit_restores import Restore, restores
 from infra.history import History, PastRun
 from infra.installation import Installation
+from tasks.page import templates
 from tasks.publish import pointer_of, readable_root
 from tasks.summary import NightSummary
-from tasks.units import duration, size, visible
+from tasks.units import visible
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -199,22 +201,8 @@ def _reading(
 
 
 def _templates(zone: ZoneInfo) -> Environment:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    made = Environment(
-        loader=PackageLoader("tasks"),
-        autoescape=True,  # keys are what strangers called their files
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    made.filters |= {
-        "number": lambda value: f"{value:,}",
-        "size": size,
-        "duration": duration,
-        "visible": visible,
+    filters: dict[str, Callable[..., str]] = {
         "at": lambda moment: f"{moment.astimezone(zone):%Y-%m-%d %H:%M:%S}",
         "day": lambda day: f"{day:%d %B %Y}".lstrip("0"),
     }
-    return made
+    return templates(filters, keep_trailing_newline=True)

@@ -11,6 +11,7 @@ import io
 from collections.abc import Iterator
 
 from infra.installation import Installation
+from tasks.page import page
 from tasks.retention_summary import RetentionSummary
 from tasks.retention_turn import Did
 from tasks.units import cell, visible
@@ -60,18 +61,7 @@ def as_csv(found: RetentionSummary) -> str:
 
 def as_html(found: RetentionSummary) -> str:
     """One page that needs nothing beside itself."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    made = Environment(
-        loader=PackageLoader("tasks"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    made.filters |= {"number": lambda value: f"{value:,}", "visible": visible}
-    page = made.get_template("retention.html")
-    return page.render(found=found, fields=FIELDS, rows=list(rows(found)), problems=found.problems)
+    return page("retention.html", found=found, fields=FIELDS, rows=list(rows(found)), problems=found.problems)
 
 
 def digest(found: RetentionSummary) -> str:

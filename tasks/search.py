@@ -29,7 +29,7 @@ from infra.finding import Query
 from infra.installation import Installation
 from infra.search_hits import Found, Hit
 from infra.search_scope import ALL, Filters
-from tasks.units import visible
+from tasks import page
 
 __all__ = [
     "ALL",
@@ -95,19 +95,8 @@ def small(data: bytes, house: Installation, side: int = SIDE) -> bytes:
 
 def write_page(house: Installation, found: Found, asked: str, file: Path) -> Path:
     """One HTML file with all hits and their pictures, which opens anywhere and asks nobody for anything."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    made = Environment(
-        loader=PackageLoader("tasks"),
-        autoescape=True,  # keys are what strangers called their files
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    made.filters |= {"visible": visible}
-    page = made.get_template("search.html")
     shown = list(zip(found.hits, thumbnails(house, found.hits), strict=True))
-    file.write_text(page.render(found=found, shown=shown, asked=asked), encoding="utf-8")
+    page.write_page(page.page("search.html", found=found, shown=shown, asked=asked), file)
     return file
 
 

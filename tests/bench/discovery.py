@@ -27,21 +27,14 @@ from pydantic import SecretStr
 from rich.console import Console
 from rich.table import Table
 
-from infra.audit_settings import AuditSettings
 from infra.installation import opened
 from infra.objects.s3 import S3Store
 from infra.objects.s3_options import S3Options
-from infra.settings import (
-    ArchiveSettings,
-    CollectionSettings,
-    CompressorSettings,
-    ExecutionSettings,
-    Settings,
-)
 from infra.sources.recent import RecentDays
 from tasks import runs
 from tasks.discover import Discovery, discover
 from tests.bench import evidence
+from tests.bench.listing import bench_settings
 
 app = cyclopts.App(name="discovery", help=__doc__)
 NEW = 1_000
@@ -149,7 +142,7 @@ def _alone(endpoint: str, size: int, rounds: int) -> dict[str, Any]:
 def _measure(endpoint: str, size: int, rounds: int) -> dict[str, Any]:
     with (
         tempfile.TemporaryDirectory(prefix="fwd2bot-discovery-") as folder,
-        opened(_settings(Path(folder))) as house,
+        opened(bench_settings(Path(folder))) as house,
     ):
         run = runs.begin(house, "bench")
 
@@ -198,16 +191,6 @@ def _store(endpoint: str, known: int, every: int) -> S3Store:
     )
     next(store.list(f"{LAST:%Y/%m/%d}"), None)
     return store
-
-
-def _settings(folder: Path) -> Settings:
-    return Settings(
-        archive=ArchiveSettings(store=str(folder / "archive"), ledger=str(folder / "ledger.sqlite")),
-        audit=AuditSettings(key=str(folder / "audit-key")),
-        collections={"bench": CollectionSettings(originals="memory://bench")},
-        compressor=CompressorSettings(bundle="fake"),
-        execution=ExecutionSettings(executor="inline"),
-    )
 
 
 if __name__ == "__main__":

@@ -86,7 +86,7 @@ def _measure(size: int) -> dict[str, Any]:
     store = LargeStore(size)
     with (
         tempfile.TemporaryDirectory(prefix="fwd2bot-listing-") as folder,
-        opened(_settings(Path(folder))) as house,
+        opened(bench_settings(Path(folder))) as house,
     ):
         run = runs.begin(house, "bench")
 
@@ -113,7 +113,8 @@ def _measure(size: int) -> dict[str, Any]:
     }
 
 
-def _settings(folder: Path) -> Settings:
+def bench_settings(folder: Path) -> Settings:
+    """An archive in ``folder`` whose one collection is given its store by the bench."""
     return Settings(
         archive=ArchiveSettings(store=str(folder / "archive"), ledger=str(folder / "ledger.sqlite")),
         audit=AuditSettings(key=str(folder / "audit-key")),

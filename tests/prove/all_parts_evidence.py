@@ -5,10 +5,11 @@ Knows files and words. Knows nothing about how a night is run.
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from tests.prove.evidence import Cases
 
 
 @dataclass
@@ -42,37 +43,14 @@ class Night:
         return not self.problems
 
 
-class Evidence:
+class Evidence(Cases[Night]):
     """``all_parts.json`` and ``all_parts.md`` in one folder."""
 
     def __init__(self, folder: Path, parameters: dict[str, Any], *, fresh: bool) -> None:
-        self._json, self._table = folder / "all_parts.json", folder / "all_parts.md"
-        self._parameters = parameters
-        self._nights: dict[str, Night] = {}
-        folder.mkdir(parents=True, exist_ok=True)
-        if not fresh and self._json.exists():
-            said = json.loads(self._json.read_text())
-            if said["parameters"] == parameters:  # else those nights are about something else
-                self._nights = {one["case"]: _night(one) for one in said["nights"]}
-
-    def __contains__(self, case: str) -> bool:
-        """Is this night proven already? A failed one is to be run again."""
-        return case in self._nights and self._nights[case].proven
-
-    def forget(self, case: str) -> None:
-        """It must be run again."""
-        self._nights.pop(case, None)
-
-    def add(self, night: Night, machine: dict[str, Any]) -> None:
-        """Keep it, on disk, at once."""
-        self._nights[night.case] = night
-        nights = [asdict(one) for one in self._nights.values()]
-        said = {"machine": machine, "parameters": self._parameters, "nights": nights}
-        self._json.write_text(json.dumps(said, indent=1, sort_keys=True) + "\n")
-        self._table.write_text(self._markdown(machine))
+        super().__init__(folder, "all_parts", "nights", parameters, fresh=fresh, read=_night)
 
     def _markdown(self, machine: dict[str, Any]) -> str:
-        nights = list(self._nights.values())
+        nights = list(self._cases.values())
         kills = [(night, kill) for night in nights for kill in night.kills]
         proven = sum(one.proven for one in nights)
         lines = [

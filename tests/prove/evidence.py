@@ -6,10 +6,11 @@ Knows files and words. Knows nothing about how a case is run.
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
 
 @dataclass
@@ -77,40 +78,72 @@ KILLS = Page(
 )
 
 
-class Evidence:
-    """A page's two files in one folder."""
+class Proven(Protocol):
+    """A case by its name."""
 
-    def __init__(self, folder: Path, parameters: dict[str, Any], *, fresh: bool, page: Page = KILLS) -> None:
-        self._json, self._table = folder / f"{page.name}.json", folder / f"{page.name}.md"
-        self._parameters, self._page = parameters, page
-        self._records: dict[str, Record] = {}
+    @property
+    def case(self) -> str: ...
+    @property
+    def proven(self) -> bool: ...
+
+
+T = TypeVar("T", bound=Proven)
+
+
+class Cases(ABC, Generic[T]):
+    """A page's two files in one folder: cases by name, as JSON under ``called`` and as a table; kept at once."""
+
+    def __init__(
+        self,
+        folder: Path,
+        name: str,
+        called: str,
+        parameters: dict[str, Any],
+        *,
+        fresh: bool,
+        read: Callable[[dict[str, Any]], T],
+    ) -> None:
+        self._json, self._table = folder / f"{name}.json", folder / f"{name}.md"
+        self._parameters, self._called = parameters, called
+        self._cases: dict[str, T] = {}
         folder.mkdir(parents=True, exist_ok=True)
         if not fresh and self._json.exists():
             said = json.loads(self._json.read_text())
             if said["parameters"] == parameters:  # else those cases are about something else
-                self._records = {one["case"]: Record(**one) for one in said["cases"]}
+                self._cases = {one["case"]: read(one) for one in said[called]}
 
     def __contains__(self, case: str) -> bool:
         """Is this case proven already? A failed one is to be run again."""
-        return case in self._records and self._records[case].proven
+        return case in self._cases and self._cases[case].proven
 
-    def __getitem__(self, case: str) -> Record:
-        return self._records[case]
+    def __getitem__(self, case: str) -> T:
+        return self._cases[case]
 
     def forget(self, case: str) -> None:
         """It must be run again."""
-        self._records.pop(case, None)
+        self._cases.pop(case, None)
 
-    def add(self, record: Record, machine: dict[str, Any]) -> None:
+    def add(self, one: T, machine: dict[str, Any]) -> None:
         """Keep it, on disk, at once."""
-        self._records[record.case] = record
-        cases = [asdict(one) for one in self._records.values()]
-        said = {"machine": machine, "parameters": self._parameters, "cases": cases}
+        self._cases[one.case] = one
+        cases = [asdict(one) for one in self._cases.values()]  # type: ignore[call-overload]
+        said = {"machine": machine, "parameters": self._parameters, self._called: cases}
         self._json.write_text(json.dumps(said, indent=1, sort_keys=True) + "\n")
         self._table.write_text(self._markdown(machine))
 
+    @abstractmethod
+    def _markdown(self, machine: dict[str, Any]) -> str: ...
+
+
+class Evidence(Cases[Record]):
+    """Of processes that were killed."""
+
+    def __init__(self, folder: Path, parameters: dict[str, Any], *, fresh: bool, page: Page = KILLS) -> None:
+        self._page = page
+        super().__init__(folder, page.name, "cases", parameters, fresh=fresh, read=lambda one: Record(**one))
+
     def _markdown(self, machine: dict[str, Any]) -> str:
-        records = list(self._records.values())
+        records = list(self._cases.values())
         proven = sum(one.proven for one in records)
         commits = ", ".join(sorted({one.commit for one in records}))
         page = self._page
